@@ -1,0 +1,44 @@
+# Two commands do everything on a machine with Python >= 3.11 and make: `make run`, `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+export PATH := $(abspath $(BIN)):$(PATH)
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+
+.PHONY: run test lint format lock clean
+
+run: $(READY)
+	snakemake --cores all
+
+test: $(READY)
+	python -m pytest
+
+lint: $(READY)
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+format: $(READY)
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile workflow
+
+# The marker is made last, so an installation that was interrupted is done again.
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit("dalle-bench needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	touch $(READY)
+
+# Needs uv. The lock holds pins and hashes only: no address of a registry.
+lock:
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --quiet --output-file requirements.lock
+	$(PYTHON) workflow/scripts/conda_twin.py
+
+clean:
+	rm -rf results .snakemake mlruns mlflow.db

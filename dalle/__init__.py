@@ -1,0 +1,1 @@
+"""Everything that makes an image. Never imports eval, mlflow or snakemake."""

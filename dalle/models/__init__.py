@@ -1,0 +1,1 @@
+"""Networks: the discrete VAE, the transformer, the contrastive model."""

@@ -1,0 +1,78 @@
+"""What made a file: digests of code and of files, facts of the machine; and how a file comes to be whole or not at all."""
+
+import ast
+import hashlib
+import os
+import platform
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("torch", "torchvision", "torch-fidelity", "open_clip_torch", "datasets", "pandas", "snakemake", "mlflow")
+
+
+def code_digest(*places: str) -> str:
+    """A digest of what the Python files at or below ``places`` (relative to the project's root) *do*.
+
+    Comments, formatting and docstrings do not enter: a rule that carries this digest in its ``params`` reruns when its
+    code changes and stays when only its words do. Raises ValueError for a place that does not exist.
+    """
+    digest = hashlib.sha256()
+    for file in sorted({file for place in places for file in _python_files(place)}):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        digest.update(file.relative_to(ROOT).as_posix().encode())
+        digest.update(ast.dump(_without_docstrings(tree)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _python_files(place: str) -> list[Path]:
+    path = ROOT / place
+    if not path.exists():
+        raise ValueError(f"code_digest: there is no {place} in the project")
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        is_scope = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if is_scope and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+            node.body = body[1:]
+    return tree
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` that becomes ``path`` if the block succeeds and vanishes if it fails.
+
+    The temporary name keeps the suffix, because writers choose their format by it. Missing folders are made.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def run_facts() -> dict[str, str | None]:
+    """What ran: Python, platform, the commit of the project (None outside a clone), versions of the packages that count."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "commit": commit.stdout.strip() or None,
+        **{name: version(name) for name in PACKAGES},
+    }

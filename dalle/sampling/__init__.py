@@ -1,0 +1,1 @@
+"""From weights and captions to candidates."""

@@ -1,0 +1,1 @@
+"""Text-to-image systems: from weights and a caption to a picture."""
