@@ -31,7 +31,8 @@ def to_uint8(images: Float[Tensor, "n 3 h w"]) -> UInt8[np.ndarray, "n h w 3"]:
 def write_archive(path: str | Path, rows: pd.DataFrame, images: UInt8[np.ndarray, "n h w 3"]) -> None:
     """One parquet row a picture: prompt_id, candidate, caption, scene (JSON, '' if none), image.
 
-    Raises ValueError if rows and pictures differ in number, a column is missing, or a (prompt_id, candidate) occurs twice.
+    Raises ValueError if rows and pictures differ in number, a column is missing, or a (prompt_id, candidate) is
+    there twice.
     """
     from datasets import Dataset, Features, Image, Value
 

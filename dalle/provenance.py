@@ -1,4 +1,4 @@
-"""What made a file: digests of code and of files, facts of the machine; and how a file comes to be whole or not at all."""
+"""What made a file: digests of code and files, facts of the machine; and how a file is whole or not there at all."""
 
 import ast
 import hashlib
@@ -68,7 +68,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 def run_facts() -> dict[str, str | None]:
-    """What ran: Python, platform, the commit of the project (None outside a clone), versions of the packages that count."""
+    """What ran: Python, platform, the project's commit (None outside a clone), versions of the packages that count."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     return {
         "python": platform.python_version(),
