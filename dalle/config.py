@@ -35,9 +35,9 @@ class Scenes(Settings):
     lattice: Positive = Field(
         8, description="object centres lie on multiples of this many pixels (a concession to small code grids)"
     )
-    train: Positive = Field(20_000, description="captioned training pictures")
+    train: Positive = Field(16_000, description="captioned training pictures")
     uncaptioned: int = Field(
-        2_000, ge=0, description="further pictures without caption, held-out pairs included; only the dVAE sees them"
+        8_000, ge=0, description="further pictures, of held-out pairs, without captions; only the dVAE sees them"
     )
     held_out: tuple[str, ...] = Field(
         ("red triangle", "green ring", "blue square", "yellow circle"),

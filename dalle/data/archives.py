@@ -21,14 +21,14 @@ def write_scenes(settings: Scenes, seed: int, folder: str | Path) -> None:
     """Writes ``train``, ``uncaptioned``, ``val``, ``val_real``, ``zeroshot``, ``zeroshot_real`` and ``report.json``.
 
     - ``train``: captioned pictures of seen colour×shape pairs whose content is not reserved.
-    - ``uncaptioned``: pictures of all pairs, held-out ones included, without captions: only the dVAE sees them.
+    - ``uncaptioned``: pictures with held-out pairs, without captions: only the dVAE sees them, or no code could show one.
     - ``val``: distinct reserved contents of seen pairs; ``zeroshot``: distinct contents, each with a held-out pair.
     - ``*_real``: other pictures of the same contents, placed and textured anew, under the same captions.
     """
     folder = Path(folder)
     splits = {
         "train": list(islice(train_scenes(settings, seed), settings.train)),
-        "uncaptioned": list(islice(_scenes(settings, seed, "uncaptioned", all_pairs()), settings.uncaptioned)),
+        "uncaptioned": list(islice(zeroshot_scenes(settings, seed, "uncaptioned"), settings.uncaptioned)),
         "val": _distinct(val_scenes(settings, seed), settings.val),
         "zeroshot": _distinct(zeroshot_scenes(settings, seed), settings.zeroshot),
     }
@@ -50,10 +50,10 @@ def val_scenes(settings: Scenes, seed: int) -> Iterator[Scene]:
     return (scene for scene in _scenes(settings, seed, "val", seen) if is_reserved(scene.content))
 
 
-def zeroshot_scenes(settings: Scenes, seed: int) -> Iterator[Scene]:
-    """Endless scenes with at least one held-out pair."""
+def zeroshot_scenes(settings: Scenes, seed: int, purpose: str = "zeroshot") -> Iterator[Scene]:
+    """Endless scenes with at least one held-out pair; another ``purpose``, other scenes."""
     held_out = held_out_pairs(settings)
-    scenes = _scenes(settings, seed, "zeroshot", all_pairs())
+    scenes = _scenes(settings, seed, purpose, all_pairs())
     return (scene for scene in scenes if held_out & {kind.pair for kind in scene.kinds})
 
 

@@ -23,7 +23,7 @@ def stencil(shape: str, size: str) -> Float[np.ndarray, "s s"]:
     radius = np.hypot(x, y)
     inside = {
         "circle": radius <= half,
-        "square": (abs(x) <= 0.86 * half) & (abs(y) <= 0.86 * half),
+        "square": (abs(x) <= half - 1) & (abs(y) <= half - 1),
         "triangle": (y <= 0.8 * half) & (y >= 2 * abs(x) - half),
         "ring": (radius <= half) & (radius >= 0.5 * half),
     }[shape]

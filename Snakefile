@@ -1,0 +1,48 @@
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+# Snakemake merges a --configfile into the default one. Ours stand alone: nothing of scenes.yaml leaks into another.
+if not workflow.overwrite_configfiles:
+
+    configfile: "workflow/config/scenes.yaml"
+
+
+include: "workflow/rules/common.smk"
+
+
+pathvars:
+    results=f"results/{experiment.experiment}",
+
+
+wildcard_constraints:
+    suite="|".join(SUITES),
+    shard=r"\d+",
+    block=r"\d+",
+    system="|".join(RECONSTRUCTIONS),
+    radius="|".join(map(re.escape, RADII)),
+    pair="|".join(PAIRS),
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/dalle1.smk"
+include: "workflow/rules/systems.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    default_target: True
+    input:
+        "<results>/headline.txt",
+        "<results>/mlflow.json",
+        expand("<results>/human/{pair}/tasks.csv", pair=PAIRS),
+
+
+onsuccess:
+    print(closing_words(f"results/{experiment.experiment}/headline.txt"))

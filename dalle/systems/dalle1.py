@@ -1,0 +1,48 @@
+"""DALL·E 1 as a system: the winners among its candidates, as pictures."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dalle.images import read_rows, write_archive
+from dalle.models.dvae import load_dvae
+from dalle.provenance import atomic
+from dalle.systems.codes import decode_codes
+
+SELECTION_COLUMNS = ["prompt_id", "n_candidates", "candidate"]
+
+
+def write_pictures(
+    winners: str | Path,
+    candidates: list[str | Path],
+    dvae_folder: str | Path,
+    prompts: str | Path,
+    out: str | Path,
+    selection: str | Path,
+) -> None:
+    """An archive of the distinct winners of all N, each decoded once, and the selection: which of them stands for which N.
+
+    The archive's ``scene`` is what the picture should show.
+    """
+    chosen = pd.read_parquet(winners)[SELECTION_COLUMNS]
+    distinct = chosen[["prompt_id", "candidate"]].drop_duplicates().sort_values(["prompt_id", "candidate"])
+    drawn = pd.concat([pd.read_parquet(path, columns=["prompt_id", "candidate", "codes"]) for path in candidates])
+    rows = distinct.merge(drawn, "left", validate="one_to_one").merge(
+        read_rows(prompts).drop(columns="candidate"), "left"
+    )
+    write_archive(out, rows.drop(columns="codes"), decode_codes(load_dvae(dvae_folder), grids(rows["codes"])))
+    write_selection(selection, chosen)
+
+
+def grids(codes: pd.Series) -> np.ndarray:
+    """Flat codes of candidates as square grids, uint16 [n, grid, grid]."""
+    flat = np.stack(codes.tolist()).astype(np.uint16)
+    side = round(flat.shape[1] ** 0.5)
+    return flat.reshape(-1, side, side)
+
+
+def write_selection(path: str | Path, selection: pd.DataFrame) -> None:
+    """Which picture of an archive stands for best-of-N: prompt_id, n_candidates, candidate."""
+    with atomic(path) as temporary:
+        selection[SELECTION_COLUMNS].to_parquet(temporary, index=False)

@@ -1,0 +1,91 @@
+"""Train the prior: from captions and cached codes to weights that explain themselves."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int64, Shaped
+from torch import Tensor
+
+from dalle import config
+from dalle.images import read_rows
+from dalle.models.transformer import Shape, Transformer, write_shape
+from dalle.provenance import atomic
+from dalle.seeding import seed_for
+from dalle.systems.prior import PriorStage, token_losses
+from dalle.tokenizer import Tokenizer
+from dalle.training.fit import fit
+
+HELD_OUT = 256  # pairs kept from training, a twentieth at most, for the validation loss
+VERSIONS = 8  # encodings of each caption where the tokenizer has BPE dropout
+
+
+def train_prior(
+    train: str | Path,
+    codes: str | Path,
+    tokenizer: str | Path,
+    folder: str | Path,
+    settings: config.Prior,
+    context: int,
+    codes_k: int,
+    seed: int,
+) -> None:
+    """Train on the captions of the archive ``train`` and the ``codes`` of its pictures (row by row).
+
+    Writes weights.safetensors, model.json and log.csv into ``folder``. model.json has the shape of the model and its
+    validation losses, nats a token, on the last pairs, which training does not see. Raises ValueError if captions and
+    codes differ in number, a code is not below ``codes_k``, or a caption is longer than ``context``.
+    """
+    from safetensors.torch import save_file
+
+    folder, words = Path(folder), Tokenizer(tokenizer)
+    captions, grids = read_rows(train)["caption"].tolist(), np.load(codes)
+    if len(captions) != len(grids) or grids.max() >= codes_k:
+        raise ValueError(
+            f"{codes}: {len(grids)} grids with codes up to {grids.max()} for the {len(captions)} captions of {train} "
+            f"and dvae.codes = {codes_k}"
+        )
+    torch.manual_seed(seed_for(seed, "prior", "start"))
+    model = Transformer(prior_shape(settings, context, words.vocab_size, grids.shape[-1], codes_k))
+    flat = torch.from_numpy(grids.reshape(len(grids), -1).astype(np.int32))
+    seen = len(flat) - min(HELD_OUT, len(flat) // 20)
+    text = torch.from_numpy(_encode(words, captions[:seen], context, seed))
+    held_out = torch.from_numpy(words.encode(captions[seen:], context))
+    stage = PriorStage(model, text, flat[:seen], settings.text_loss)
+
+    weights = fit(stage, settings.optimisation, seed, folder / "checkpoint.pt", folder / "log.csv", "prior")
+    model.cpu().load_state_dict(weights)
+    write_shape(folder / "model.json", model.shape, validation=_validation(model, held_out, flat[seen:]))
+    with atomic(folder / "weights.safetensors") as temporary:
+        save_file(weights, temporary)
+
+
+def prior_shape(settings: config.Prior, context: int, text_vocab: int, grid: int, codes: int) -> Shape:
+    """The transformer's shape: the settings, and what the tokenizer and the codes impose."""
+    return Shape(
+        width=settings.width,
+        heads=settings.heads,
+        depth=settings.depth,
+        conv_kernel=settings.conv_kernel,
+        text_context=context,
+        text_vocab=text_vocab,
+        grid=grid,
+        codes=codes,
+    )
+
+
+def _encode(words: Tokenizer, captions: list[str], context: int, seed: int) -> Int64[np.ndarray, "versions pairs text"]:
+    if words.dropout == 0:
+        return words.encode(captions, context)[None]
+    generator = np.random.default_rng(seed_for(seed, "prior", "bpe-dropout"))
+    return np.stack([words.encode(captions, context, generator) for _ in range(VERSIONS)])
+
+
+@torch.no_grad()
+def _validation(
+    model: Transformer, text: Int64[Tensor, "pairs text"], codes: Shaped[Tensor, "pairs cells"]
+) -> dict[str, float | int]:
+    if len(codes) == 0:
+        return {"pairs": 0}
+    text_nats, image_nats = token_losses(model.eval(), text, codes.long())
+    return {"pairs": len(codes), "text_nats": float(text_nats), "image_nats": float(image_nats)}

@@ -1,0 +1,84 @@
+"""The headline: what ``make run`` prints when it is done. Plain text, no colours, at most 100 characters wide."""
+
+import io
+import json
+from pathlib import Path
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from dalle.provenance import atomic
+
+WIDTH = 100
+ORDER = ("real", "dvae", "dvae_start", "dalle1", "shuffled")
+PLACES = {"figures": "figures/*.png", "tables": "tables/*.csv, *.parquet", "human tasks": "human/*/tasks.csv"}
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if number == 0 else "right", no_wrap=True)
+    return table
+
+
+def _cells(cells: pd.DataFrame) -> list[str]:
+    """FID, IS, right, any of N, PSNR of one system at one N; empty where the metric does not apply."""
+
+    def show(metric: str, text: str, unit: float = 1) -> str:
+        return text.format(**cells.loc[metric, ["value", "low", "high"]] * unit) if metric in cells.index else ""
+
+    return [
+        show("fid", "{value:.1f}"),
+        show("inception_score", "{value:.2f}"),
+        show("grounded", "{value:.1f} [{low:.1f} – {high:.1f}]", unit=100),
+        show("grounded_any", "{value:.1f}", unit=100),
+        show("psnr", "{value:.1f}"),
+    ]
+
+
+def _suite_table(rows: pd.DataFrame) -> Table:
+    """Every N of every system; of the shuffled pictures the largest N only, for chance has no N."""
+    table = _table("system", "N", "FID ↓", "IS ↑", "right % ↑ [95 % interval]", "any of N right %", "PSNR dB ↑")
+    by_chance = (rows["system"] == "shuffled") & (rows["n_candidates"] < rows["n_candidates"].max())
+    rows = rows[~by_chance]
+    for system in sorted(rows["system"].unique(), key=lambda name: (*ORDER, name).index(name)):
+        for number, cells in rows[rows["system"] == system].groupby("n_candidates"):
+            table.add_row(system, str(number), *_cells(cells.set_index("metric")))
+    return table
+
+
+def _reranker_table(report: dict[str, dict[str, float]]) -> Table:
+    table = _table("what is wrong in the other caption", "right %", "n")
+    for name, result in report.items():
+        table.add_row(name.replace("_", " "), f"{100 * result['accuracy']:.1f}", f"{result['n']:,}")
+    return table
+
+
+def _data_lines(report: dict) -> list[str]:
+    sizes = ", ".join(f"{name} {num:,}" for name, num in report["pictures"].items())
+    shares = (f"{suite} {100 * overlap['contents']:.1f} %" for suite, overlap in report["overlap"].items())
+    return [f"pictures: {sizes}", f"captions whose content also occurs in training: {', '.join(shares)}"]
+
+
+def write_headline(metrics: str | Path, clip_report: str | Path, data_report: str | Path, out: str | Path) -> None:
+    """The results at a glance: data, one table a suite, the reranker's accuracies, and where everything lies.
+
+    Unblurred; the numbers stand in full in ``metrics``. ``out`` lies in the results folder of the experiment, and the
+    places named at the end are those beside it.
+    """
+    table = pd.read_parquet(metrics)
+    console = Console(file=io.StringIO(), width=WIDTH, color_system=None, highlight=False, markup=False, emoji=False)
+    console.print(f"dalle-bench: experiment {table['experiment'].iloc[0]}")
+    console.print(*_data_lines(json.loads(Path(data_report).read_text(encoding="utf-8"))), sep="\n")
+    for suite, rows in table[table["blur"] == 0].groupby("suite"):
+        console.print(f"\nSuite {suite}: {rows['n'].max():,} captions, no blur", _suite_table(rows), sep="\n")
+    console.print("The reranker's choice between a picture's caption and one with a mistake (chance 50 %)")
+    console.print(_reranker_table(json.loads(Path(clip_report).read_text(encoding="utf-8"))))
+    for name, place in PLACES.items():
+        console.print(f"{name:<12} {Path(out).parent / place}", soft_wrap=True)
+    console.print(f"{'MLflow':<12} mlflow ui")
+    lines = (line.rstrip() for line in console.file.getvalue().splitlines())
+    with atomic(out) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

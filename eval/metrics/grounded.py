@@ -1,0 +1,128 @@
+"""Is it what the caption says? An analytic reader of pictures of the scenes world.
+
+The reader knows the world's paints and stencils and nothing about any model. It gives every pixel to the nearest paint
+or ground, cuts each paint's pixels into connected components, and compares each component with every stencil at the
+best offset. A picture is right only if its things, their relation and its background are exactly the scene's.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt8
+from scipy.ndimage import find_objects, label
+
+from dalle.data.drawing import GROUND, PAINT, stencil
+from dalle.data.scenes import SHAPES, SIZES, Kind, Scene, Thing
+
+PARTS = ("number", "colour", "shape", "size", "relation", "background", "clean")
+COLOURS = {**PAINT, **GROUND, "star": (190, 190, 200)}
+SPECK = 12  # pixels: components up to this size are dirt of the edges, not things
+OFFSETS = (-1, 0, 1)  # pixels around the middle of a component's box where a stencil is tried
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a picture shows: a scene, and how well the worst component fits its stencil (IoU; 1 if there is none)."""
+
+    scene: Scene
+    fit: float
+
+
+def read(picture: UInt8[np.ndarray, "h w 3"]) -> Reading:
+    """The things of a picture, each with the stencil that fits it best, and the ground that most pixels show."""
+    nearest = _nearest_colour(picture)
+    found = [
+        _best_stencil(component, colour, top, left)
+        for number, colour in enumerate(PAINT)
+        for component, top, left in _components(nearest == number)
+    ]
+    things = tuple(thing for thing, _ in found)
+    counts = np.bincount(nearest.ravel(), minlength=len(COLOURS))[len(PAINT) : len(PAINT) + len(GROUND)]
+    return Reading(Scene(things, list(GROUND)[counts.argmax()]), min((fit for _, fit in found), default=1.0))
+
+
+def grade(reading: Reading, truth: Scene, threshold: float) -> dict[str, bool]:
+    """Each of ``PARTS`` and ``grounded``, their conjunction: whether the picture read is what ``truth`` says.
+
+    ``clean`` asks that every component fits its stencil with an IoU of at least ``threshold``. A part is judged
+    leniently where another part is wrong (colours as a multiset, whatever the shapes), and strictly in the conjunction.
+    """
+    seen, wanted = reading.scene.things, truth.things
+    parts = {
+        "number": len(seen) == len(wanted),
+        **{part: _multiset(seen, part) == _multiset(wanted, part) for part in ("colour", "shape", "size")},
+        "relation": _relation_holds(reading.scene, truth),
+        "background": reading.scene.background == truth.background,
+        "clean": reading.fit >= threshold,
+    }
+    kinds_right = sorted(thing.kind for thing in seen) == sorted(thing.kind for thing in wanted)
+    return {**parts, "grounded": kinds_right and all(parts.values())}
+
+
+def fix_threshold(readings: list[Reading], truths: list[Scene], share: float = 0.99) -> float:
+    """The highest IoU, in hundredths, that lets ``share`` of real pictures pass; fixed before any sample is looked at.
+
+    Raises ValueError if the reader misreads more than ``1 - share`` of the real pictures whatever the threshold.
+    """
+    fits = [r.fit for r, truth in zip(readings, truths, strict=True) if grade(r, truth, 0)["grounded"]]
+    if len(fits) < share * len(readings):
+        raise ValueError(f"the reader is right on {len(fits)} of {len(readings)} real pictures, needed are {share:.0%}")
+    surplus = len(fits) - int(np.ceil(share * len(readings)))
+    return float(np.floor(100 * sorted(fits)[surplus]) / 100)
+
+
+def _multiset(things: tuple[Thing, ...], part: str) -> list[str]:
+    return sorted(getattr(thing.kind, part) for thing in things)
+
+
+def _relation_holds(seen: Scene, wanted: Scene) -> bool:
+    """True where nothing is said about places: one thing, or several of one kind."""
+    if len(wanted.kinds) == 1:
+        return True
+    places = {thing.kind: thing for thing in seen.things}
+    if len(seen.things) != len(wanted.things) or set(places) != wanted.kinds:
+        return False
+    first, second = wanted.things
+    axis = "y" if wanted.is_stacked else "x"
+    return seen.is_stacked == wanted.is_stacked and (
+        (getattr(first, axis) < getattr(second, axis))
+        == (getattr(places[first.kind], axis) < getattr(places[second.kind], axis))
+    )
+
+
+def _nearest_colour(picture: UInt8[np.ndarray, "h w 3"]) -> Int[np.ndarray, "h w"]:
+    """The number in ``COLOURS`` of the colour each pixel is nearest to, in RGB."""
+    palette = np.array(list(COLOURS.values()), np.int32)
+    return ((picture[:, :, None] - palette) ** 2).sum(-1).argmin(-1)
+
+
+def _components(mask: Bool[np.ndarray, "h w"]) -> list[tuple[Bool[np.ndarray, "a b"], int, int]]:
+    numbers, _ = label(mask, structure=np.ones((3, 3)))
+    boxes = find_objects(numbers)
+    parts = [(numbers[box] == number, box[0].start, box[1].start) for number, box in enumerate(boxes, start=1)]
+    return [part for part in parts if part[0].sum() > SPECK]
+
+
+def _best_stencil(component: Bool[np.ndarray, "a b"], colour: str, top: int, left: int) -> tuple[Thing, float]:
+    height, width = component.shape
+    y, x = round(top + height / 2), round(left + width / 2)
+    tries = [
+        (_iou(component, y - top + dy, x - left + dx, shape, size), Thing(Kind(size, colour, shape), x + dx, y + dy))
+        for size in SIZES
+        for shape in SHAPES
+        for dy in OFFSETS
+        for dx in OFFSETS
+    ]
+    fit, thing = max(tries, key=lambda pair: pair[0])
+    return thing, fit
+
+
+def _iou(component: Bool[np.ndarray, "a b"], y: int, x: int, shape: str, size: str) -> float:
+    """Intersection over union of a component and a stencil whose centre lies at (y, x) of the component's box."""
+    cover = stencil(shape, size) >= 0.5
+    reach = len(cover) // 2
+    rows = slice(max(0, y - reach), min(component.shape[0], y + reach))
+    columns = slice(max(0, x - reach), min(component.shape[1], x + reach))
+    inside = cover[rows.start - y + reach : rows.stop - y + reach, columns.start - x + reach : columns.stop - x + reach]
+    both = int((component[rows, columns] & inside).sum())
+    return both / (int(component.sum()) + int(cover.sum()) - both)

@@ -1,0 +1,1 @@
+"""Named, versioned protocols: which pixels, which network, which estimator."""

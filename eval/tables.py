@@ -1,0 +1,46 @@
+"""Tidy tables: parquet for programs, CSV beside it for people, both whole or not there."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from dalle.provenance import atomic
+
+COST = {"s": "wall_s", "cpu_time": "cpu_s", "max_rss": "max_rss_mb"}  # what Snakemake calls it, what we call it
+
+
+def write_table(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write ``path`` (parquet) and the same rows as CSV under the same name. Equal frames give equal bytes."""
+    path = Path(path)
+    with atomic(path) as parquet, atomic(path.with_suffix(".csv")) as csv:
+        frame.to_parquet(parquet, index=False)
+        frame.to_csv(csv, index=False)
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """The frame that :func:`write_table` wrote, dtypes included."""
+    return pd.read_parquet(path)
+
+
+def write_cost(benchmarks: Sequence[str | Path], out: str | Path) -> None:
+    """What each rule cost, by Snakemake's benchmark files ``…/benchmarks/{rule}/….tsv`` or ``…/benchmarks/{rule}.tsv``.
+
+    Columns: rule, jobs (how many files), wall_s and cpu_s (sums over the jobs, seconds), max_rss_mb (the largest job,
+    MiB). A job that ended before Snakemake first looked has "NA" for CPU and memory and adds only its wall time.
+    Raises ValueError for a path without ``benchmarks``.
+    """
+    frame = pd.DataFrame([_job(Path(path)) for path in benchmarks], columns=["rule", *COST.values()])
+    jobs_of_rule = frame.groupby("rule")
+    cost = jobs_of_rule.agg({"wall_s": "sum", "cpu_s": "sum", "max_rss_mb": "max"})
+    cost.insert(0, "jobs", jobs_of_rule.size())
+    write_table(cost.reset_index(), out)
+
+
+def _job(path: Path) -> dict[str, str | float]:
+    _, found, rest = path.as_posix().rpartition("benchmarks/")
+    if not found:
+        raise ValueError(f"benchmark file {path}: expected …/benchmarks/RULE.tsv or …/benchmarks/RULE/….tsv")
+    rule = rest.split("/")[0].removesuffix(".tsv")
+    measured = pd.read_csv(path, sep="\t").iloc[0]
+    return {"rule": rule, **{ours: float(measured[theirs]) for theirs, ours in COST.items()}}

@@ -1,0 +1,80 @@
+"""The headline says what the tables say, in text a terminal of 100 columns can show."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from eval.headline import write_headline
+
+
+def _row(system: str, number: int, metric: str, value: float, blur: float = 0, low: float = 0, high: float = 0) -> dict:
+    return {
+        "experiment": "tiny",
+        "system": system,
+        "suite": "val",
+        "metric": metric,
+        "n_candidates": number,
+        "blur": blur,
+        "value": value,
+        "low": low,
+        "high": high,
+        "n": 64,
+    }
+
+
+@pytest.fixture
+def headline(tmp_path: Path) -> str:
+    rows = [
+        _row("shuffled", 1, "grounded", 0.01),
+        _row("shuffled", 4, "grounded", 0.02, low=0.001, high=0.08),
+        _row("dalle1", 4, "fid", 81.26),
+        _row("dalle1", 4, "fid", 999.0, blur=8),
+        _row("dalle1", 4, "grounded", 0.46875, low=0.352, high=0.589),
+        _row("dalle1", 4, "grounded_any", 0.625),
+        _row("dalle1", 1, "inception_score", 3.14159),
+        _row("real", 1, "fid", 12.0),
+        _row("dvae", 1, "psnr", 26.04),
+    ]
+    pd.DataFrame(rows).to_parquet(tmp_path / "metrics.parquet")
+    (tmp_path / "clip.json").write_text(json.dumps({"relation": {"accuracy": 0.75, "n": 1200}}))
+    overlap = {"val": {"captions": 0.125, "contents": 0.0}}
+    (tmp_path / "data.json").write_text(json.dumps({"pictures": {"train": 20000, "val": 64}, "overlap": overlap}))
+    inputs = [tmp_path / name for name in ("metrics.parquet", "clip.json", "data.json")]
+    write_headline(*inputs, tmp_path / "results" / "headline.txt")
+    return (tmp_path / "results" / "headline.txt").read_text(encoding="utf-8")
+
+
+def _cells(headline: str, start: str) -> list[list[str]]:
+    return [line.split() for line in headline.splitlines() if line.split()[:1] == [start]]
+
+
+def test_every_system_and_n_has_its_unblurred_numbers(headline):
+    best = ["dalle1", "4", "81.3", "46.9", "[35.2", "–", "58.9]", "62.5"]
+    assert _cells(headline, "dalle1") == [["dalle1", "1", "3.14"], best]
+    assert _cells(headline, "dvae") == [["dvae", "1", "26.0"]]
+    assert "999" not in headline
+
+
+def test_chance_is_shown_once(headline):
+    assert _cells(headline, "shuffled") == [["shuffled", "4", "2.0", "[0.1", "–", "8.0]"]]
+
+
+def test_yardsticks_stand_above_ours_and_chance_below(headline):
+    systems = ["real", "dvae", "dalle1", "shuffled"]
+    places = [headline.index(f"\n {system} ") for system in systems]
+    assert places == sorted(places)
+
+
+def test_reranker_data_and_places_are_named(headline, tmp_path):
+    assert ["relation", "75.0", "1,200"] in _cells(headline, "relation")
+    assert "train 20,000, val 64" in headline
+    assert "val 0.0 %" in headline
+    assert f"{tmp_path}/results/figures/*.png" in headline
+    assert headline.endswith("mlflow ui\n")
+
+
+def test_tables_fit_a_terminal_and_carry_no_colours(headline, tmp_path):
+    assert max(len(line) for line in headline.splitlines() if str(tmp_path) not in line) <= 100
+    assert "\x1b" not in headline

@@ -1,0 +1,71 @@
+"""Closed forms of the step size, the average and the split of the parameters."""
+
+import pytest
+import torch
+from torch import nn
+
+from dalle.config import Optimisation
+from dalle.training.optim import (
+    decay_groups,
+    ema_decay,
+    learning_rate,
+    make_optimizer,
+    set_learning_rate,
+    start_average,
+    update_average,
+)
+
+SETTINGS = Optimisation(steps=101, learning_rate=1.0, warmup=10, weight_decay=0.5)
+
+
+def test_the_step_size_warms_up_peaks_and_ends_at_a_tenth():
+    assert learning_rate(SETTINGS, 0) == pytest.approx(0.1)
+    assert learning_rate(SETTINGS, 9) == learning_rate(SETTINGS, 10) == 1.0
+    assert learning_rate(SETTINGS, 55) == pytest.approx(0.55)  # half-way: the mean of peak and end
+    assert learning_rate(SETTINGS, 100) == pytest.approx(0.1)
+    falling = [learning_rate(SETTINGS, step) for step in range(10, 101)]
+    assert falling == sorted(falling, reverse=True)
+
+
+def test_only_matrices_decay_and_the_groups_are_a_partition():
+    model = nn.Sequential(nn.Embedding(5, 4), nn.LayerNorm(4), nn.Linear(4, 3))
+    model[2].bias.requires_grad_(False)
+    decayed, kept = decay_groups(model, 0.5)
+    assert [parameter.shape for parameter in decayed["params"]] == [(5, 4), (3, 4)]
+    assert [parameter.shape for parameter in kept["params"]] == [(4,), (4,)]
+    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.5, 0.0)
+
+
+def test_a_parameter_used_twice_is_trained_once():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    model[1].weight = model[0].weight
+    assert len(decay_groups(model, 0.1)[0]["params"]) == 1
+
+
+def test_without_gradient_a_matrix_shrinks_by_the_decay_alone():
+    model = nn.Linear(2, 2)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimizer = make_optimizer(model, SETTINGS)
+    set_learning_rate(optimizer, 0.2)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    torch.testing.assert_close(model.weight.data, before["weight"] * (1 - 0.2 * 0.5))
+    torch.testing.assert_close(model.bias.data, before["bias"])
+
+
+def test_the_averages_decay_grows_in():
+    assert ema_decay(0.99, 0) == pytest.approx(0.1)
+    assert ema_decay(0.99, 8) == pytest.approx(0.5)
+    assert ema_decay(0.99, 10_000) == 0.99
+
+
+def test_the_average_is_the_weighted_mean_and_copies_integers():
+    model = nn.BatchNorm1d(2)
+    average = start_average(model)
+    with torch.no_grad():
+        model.weight.fill_(3.0)  # was 1
+        model.num_batches_tracked.fill_(7)
+    update_average(average, model, 0.75)
+    assert average["weight"].tolist() == [1.5, 1.5]
+    assert average["num_batches_tracked"] == 7

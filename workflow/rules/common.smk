@@ -1,0 +1,83 @@
+"""What the rules share: the validated experiment, its names, and small pure functions. No rule stands here.
+
+A rule's ``params`` hold the part of the settings that its script uses and ``code``, a digest of all the project's code
+that the script runs. Snakemake reruns a job when its params change, so a job reruns when it would do something else.
+"""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from dalle.config import load_config
+from dalle.imports import closure
+from dalle.provenance import code_digest
+
+SUITES = ["val", "zeroshot"]
+# Systems whose pictures differ. `shuffled` shows dalle1's under other captions, so it has no features of its own.
+RECONSTRUCTIONS = {"dvae": "weights", "dvae_start": "start"}
+PICTURED = ["dalle1", "real", *RECONSTRUCTIONS]
+SYSTEMS = [*PICTURED, "shuffled"]
+PROTOCOL = "eval/protocols/dalle1-offline.yaml"
+# A candidate is the same whatever these are: when they change, those already drawn stay.
+UNSEEN_BY_CANDIDATES = ["batch_size", "n_candidates"]
+# Jobs inherit these; what the shell already sets stays. Waiting threads sleep: spinning starves the neighbouring job.
+JOB_ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "passive",
+    "MPLBACKEND": "Agg",
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+}
+
+
+def read_experiment(values):
+    """The typed settings. A mistake ends the run before any job, in one line that names the key."""
+    try:
+        return load_config(values)
+    except ValueError as error:
+        sys.exit(f"Error: {error}")  # a WorkflowError would bury the line in places of this file
+
+
+def slice_of(settings, without=()):
+    """One group of settings as plain values, which Snakemake can compare and a script can validate again."""
+    return settings.model_dump(mode="json", exclude=set(without))
+
+
+def code_of(script):
+    """A digest of what workflow/scripts/{script}.py runs. Comments, docstrings and layout do not enter."""
+    return code_digest(*closure(f"workflow/scripts/{script}.py"))
+
+
+def untracked(value):
+    """A param that reruns nothing when it changes: Snakemake takes a function of the input to add no news."""
+    return lambda wildcards, input: value
+
+
+def sides(pair):
+    """The two systems of a comparison for people."""
+    return [system for system, _ in PAIRS[pair]]
+
+
+def closing_words(headline):
+    """What a finished run says last: its headline table, if that is what was asked for."""
+    return Path(headline).read_text(encoding="utf-8") if Path(headline).exists() else ""
+
+
+for variable, value in JOB_ENVIRONMENT.items():
+    os.environ.setdefault(variable, value)
+
+experiment = read_experiment(config)
+SHARDS = range(experiment.sampling.shards)
+BLOCKS = range(experiment.sampling.blocks)
+RADII = [f"{radius:g}" for radius in experiment.evaluation.blur]
+N_MAX = experiment.sampling.n_candidates[-1]
+# Comparisons for people: two systems of suite val, each with the N that its pictures were chosen from.
+PAIRS = {
+    "dalle1-dvae": [("dalle1", N_MAX), ("dvae", 1)],
+    "best-first": [("dalle1", N_MAX), ("dalle1", 1)],
+}
+FIGURES = expand("<results>/figures/{name}.png", name=["blur", "candidates", "training", "reconstructions"]) + expand(
+    "<results>/figures/samples_{suite}.png", suite=SUITES
+)

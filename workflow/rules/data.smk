@@ -1,0 +1,35 @@
+rule scenes:
+    output:
+        train="<results>/data/train.parquet",
+        uncaptioned="<results>/data/uncaptioned.parquet",
+        suites=expand("<results>/data/{suite}.parquet", suite=SUITES),
+        real=expand("<results>/data/{suite}_real.parquet", suite=SUITES),
+        report="<results>/data/report.json",
+    log:
+        "<results>/logs/scenes.log",
+    benchmark:
+        "<results>/benchmarks/scenes/all.tsv"
+    conda:
+        "../../environment.yml"
+    params:
+        settings=slice_of(experiment.data),
+        seed=experiment.seed,
+        code=code_of("scenes"),
+    script:
+        "../scripts/scenes.py"
+
+
+rule tokenizer:
+    input:
+        train="<results>/data/train.parquet",
+    output:
+        "<results>/tokenizer/tokenizer.json",
+    log:
+        "<results>/logs/tokenizer.log",
+    conda:
+        "../../environment.yml"
+    params:
+        settings=slice_of(experiment.tokenizer),
+        code=code_of("tokenizer"),
+    script:
+        "../scripts/tokenizer.py"

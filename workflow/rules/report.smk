@@ -1,0 +1,139 @@
+rule plot_blur:
+    input:
+        "<results>/tables/metrics.parquet",
+    output:
+        "<results>/figures/blur.png",
+    log:
+        "<results>/logs/plot_blur.log",
+    conda:
+        "../../environment.yml"
+    params:
+        code=code_of("plot_blur"),
+    script:
+        "../scripts/plot_blur.py"
+
+
+rule plot_candidates:
+    input:
+        "<results>/tables/metrics.parquet",
+    output:
+        "<results>/figures/candidates.png",
+    log:
+        "<results>/logs/plot_candidates.log",
+    conda:
+        "../../environment.yml"
+    params:
+        code=code_of("plot_candidates"),
+    script:
+        "../scripts/plot_candidates.py"
+
+
+rule plot_training:
+    input:
+        dvae="<results>/dvae/log.csv",
+        prior="<results>/prior/log.csv",
+        clip="<results>/clip/log.csv",
+    output:
+        "<results>/figures/training.png",
+    log:
+        "<results>/logs/plot_training.log",
+    conda:
+        "../../environment.yml"
+    params:
+        code=code_of("plot_training"),
+    script:
+        "../scripts/plot_training.py"
+
+
+rule sample_grid:
+    input:
+        real="<results>/data/{suite}.parquet",
+        pictures="<results>/systems/dalle1/{suite}.parquet",
+        selection="<results>/systems/dalle1/{suite}.selection.parquet",
+        image_scores="<results>/tables/image_scores.parquet",
+    output:
+        "<results>/figures/samples_{suite}.png",
+    log:
+        "<results>/logs/sample_grid/{suite}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        code=code_of("sample_grid"),
+    script:
+        "../scripts/sample_grid.py"
+
+
+rule reconstruction_grid:
+    input:
+        reference="<results>/data/val.parquet",
+        start="<results>/systems/dvae_start/val.parquet",
+        trained="<results>/systems/dvae/val.parquet",
+    output:
+        "<results>/figures/reconstructions.png",
+    log:
+        "<results>/logs/reconstruction_grid.log",
+    conda:
+        "../../environment.yml"
+    params:
+        code=code_of("reconstruction_grid"),
+    script:
+        "../scripts/reconstruction_grid.py"
+
+
+rule human_tasks:
+    input:
+        pictures=lambda wildcards: expand("<results>/systems/{system}/val.parquet", system=sides(wildcards.pair)),
+        selections=lambda wildcards: expand(
+            "<results>/systems/{system}/val.selection.parquet", system=sides(wildcards.pair)
+        ),
+    output:
+        tasks="<results>/human/{pair}/tasks.csv",
+        key="<results>/human/{pair}/key.csv",
+    log:
+        "<results>/logs/human_tasks/{pair}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        sides=lambda wildcards: PAIRS[wildcards.pair],
+        settings=slice_of(experiment.human),
+        seed=experiment.seed,
+        code=code_of("human_tasks"),
+    script:
+        "../scripts/human_tasks.py"
+
+
+rule headline:
+    input:
+        metrics="<results>/tables/metrics.parquet",
+        clip_report="<results>/clip/report.json",
+        data_report="<results>/data/report.json",
+    output:
+        "<results>/headline.txt",
+    log:
+        "<results>/logs/headline.log",
+    conda:
+        "../../environment.yml"
+    params:
+        code=code_of("headline"),
+    script:
+        "../scripts/headline.py"
+
+
+# The runs that `mlflow ui` shows. They are a copy: delete mlflow.db, mlruns and this rule's output to have them anew.
+rule mirror:
+    input:
+        "<results>/headline.txt",
+        expand("<results>/tables/{table}.parquet", table=["metrics", "image_scores", "cost"]),
+        expand("<results>/{stage}/log.csv", stage=["dvae", "prior", "clip"]),
+        FIGURES,
+    output:
+        "<results>/mlflow.json",
+    log:
+        "<results>/logs/mirror.log",
+    conda:
+        "../../environment.yml"
+    params:
+        settings=slice_of(experiment),
+        code=code_of("mirror"),
+    script:
+        "../scripts/mirror.py"

@@ -1,0 +1,13 @@
+"""Trains the reranker."""
+
+from dalle.joblog import job_log
+
+with job_log(snakemake.log[0]):
+    from pathlib import Path
+
+    from dalle.config import Clip
+    from dalle.training.clip import train_clip
+
+    given, params = snakemake.input, snakemake.params
+    folder, settings = Path(snakemake.output.weights).parent, Clip.model_validate(params.settings)
+    train_clip(given.train, given.tokenizer, folder, settings, params.context, params.seed)

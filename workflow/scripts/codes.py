@@ -1,0 +1,10 @@
+"""Caches the image codes of the training pictures."""
+
+from dalle.joblog import job_log
+
+with job_log(snakemake.log[0]):
+    from pathlib import Path
+
+    from dalle.systems.codes import write_codes
+
+    write_codes(Path(snakemake.input.dvae).parent, snakemake.input.train, snakemake.output[0])

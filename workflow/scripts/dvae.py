@@ -1,0 +1,13 @@
+"""Trains stage 1."""
+
+from dalle.joblog import job_log
+
+with job_log(snakemake.log[0]):
+    from pathlib import Path
+
+    from dalle.config import DVAE
+    from dalle.training.dvae import train_dvae
+
+    settings = DVAE.model_validate(snakemake.params.settings)
+    archives = [snakemake.input.train, snakemake.input.uncaptioned]
+    train_dvae(archives, Path(snakemake.output.weights).parent, settings, snakemake.params.seed)

@@ -1,0 +1,13 @@
+"""Grades every picture."""
+
+from dalle.joblog import job_log
+
+with job_log(snakemake.log[0]):
+    from pathlib import Path
+
+    from eval.grounding import write_image_scores
+
+    given = snakemake.input
+    archives = {"references": given.references, "pictures": given.pictures}
+    codes = {"candidates": given.candidates, "scores": given.scores, "dvae_folder": Path(given.dvae).parent}
+    write_image_scores(**archives, **codes, out=snakemake.output.parquet)

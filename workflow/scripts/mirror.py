@@ -1,0 +1,11 @@
+"""Mirrors the finished results into MLflow runs."""
+
+from dalle.joblog import job_log
+
+with job_log(snakemake.log[0]):
+    from pathlib import Path
+
+    from eval.track import mirror
+
+    out = Path(snakemake.output[0])
+    mirror(out.parent, snakemake.params.settings, out)

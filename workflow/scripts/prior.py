@@ -1,0 +1,14 @@
+"""Trains stage 2."""
+
+from dalle.joblog import job_log
+
+with job_log(snakemake.log[0]):
+    from pathlib import Path
+
+    from dalle.config import Prior
+    from dalle.training.prior import train_prior
+
+    given, params = snakemake.input, snakemake.params
+    folder, settings = Path(snakemake.output.weights).parent, Prior.model_validate(params.settings)
+    sizes = {"context": params.context, "codes_k": params.codes_k}
+    train_prior(given.train, given.codes, given.tokenizer, folder, settings, seed=params.seed, **sizes)

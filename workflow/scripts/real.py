@@ -1,0 +1,10 @@
+"""The floor: other real pictures of the same captions."""
+
+from dalle.joblog import job_log
+
+with job_log(snakemake.log[0]):
+    from dalle.systems.oracle import write_real
+
+    made = snakemake.output
+    for archive, out, selection in zip(snakemake.input, made.pictures, made.selections, strict=True):
+        write_real(archive, out, selection)

@@ -1,0 +1,12 @@
+"""Draws the pictures and captions."""
+
+from dalle.joblog import job_log
+
+with job_log(snakemake.log[0]):
+    from pathlib import Path
+
+    from dalle.config import Scenes
+    from dalle.data.archives import write_scenes
+
+    settings = Scenes.model_validate(snakemake.params.settings)
+    write_scenes(settings, snakemake.params.seed, Path(snakemake.output.train).parent)

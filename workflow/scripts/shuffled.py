@@ -1,0 +1,9 @@
+"""What chance gives: our pictures under other captions."""
+
+from dalle.joblog import job_log
+
+with job_log(snakemake.log[0]):
+    from dalle.systems.oracle import write_shuffled
+
+    given, made = snakemake.input, snakemake.output
+    write_shuffled(given.pictures, given.selection, made.pictures, made.selection, snakemake.params.seed)

@@ -1,0 +1,9 @@
+"""Learns the byte pairs of the captions."""
+
+from dalle.joblog import job_log
+
+with job_log(snakemake.log[0]):
+    from dalle.config import Tokenizer
+    from dalle.tokenizer import train_tokenizer
+
+    train_tokenizer(snakemake.input.train, snakemake.output[0], Tokenizer.model_validate(snakemake.params.settings))

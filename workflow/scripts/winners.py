@@ -1,0 +1,8 @@
+"""Finds the best candidate of the first N, for every N."""
+
+from dalle.joblog import job_log
+
+with job_log(snakemake.log[0]):
+    from dalle.rerank import write_winners
+
+    write_winners(list(snakemake.input), snakemake.output[0], tuple(snakemake.params.n_candidates))
