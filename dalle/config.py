@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
+Above0 = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -82,19 +83,21 @@ class DVAE(Settings):
     downsample: Annotated[int, AfterValidator(_power_of_two)] = Field(
         8, description="pixels a code cell is wide (paper: 8)"
     )
-    width: Positive = Field(64, description="channels at a quarter of the picture's side; doubled at the code grid")
-    blocks: Positive = Field(2, description="residual blocks at each resolution")
+    width: Positive = Field(128, description="channels of the two context networks, which work at the code grid")
+    blocks: Positive = Field(2, description="3×3 convolutions of each: how many cells away a cell can see")
     start: Literal["kmeans", "random"] = Field(
         "kmeans", description="interface of codes and pixels before training (paper: random)"
     )
-    temperature: tuple[float, float] = Field(
+    temperature: tuple[Above0, Above0] = Field(
         (0.5, 0.0625), description="Gumbel-softmax τ, first and last, cosine (paper: 1 → 1/16)"
     )
     kl_weight: float = Field(
         6.6, ge=0, description="β at its full height (paper: 6.6); grows from 0 over the first tenth"
     )
-    min_log_scale: float = Field(-1.0, description="lower bound of ln b of the logit-Laplace likelihood")
-    optimisation: Optimisation = Optimisation(steps=300, betas=(0.9, 0.999))
+    min_log_scale: float = Field(
+        0.0, description="lower bound of ln b; without it large errors are explained by a large b and left standing"
+    )
+    optimisation: Optimisation = Optimisation(steps=600, batch_size=16, betas=(0.9, 0.999))
 
 
 class Prior(Settings):

@@ -36,8 +36,8 @@ class Both:
 def job_log(path: str | Path) -> Iterator[None]:
     """Whatever the block prints goes to the terminal and to the file ``path``, made anew; a failure ends the process.
 
-    The traceback is written to ``path``. The terminal gets it too, except for a ValueError: that is wrong input, and
-    its one line says what was given and what is allowed.
+    The traceback of a failure is written to ``path``. The terminal gets it too, except for a ValueError: that is wrong
+    input, and its one line says what was given and what is allowed. Ctrl-C is no failure and has no traceback.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", encoding="utf-8", buffering=1) as log:
@@ -47,6 +47,8 @@ def job_log(path: str | Path) -> Iterator[None]:
         except ValueError as error:
             traceback.print_exc(file=log)
             sys.exit(f"ValueError: {error} (traceback: {path})")
+        except KeyboardInterrupt:
+            sys.exit("interrupted")
         except BaseException:
             traceback.print_exc(file=log)
             raise

@@ -31,3 +31,8 @@ def test_a_fault_of_ours_shows_its_traceback_in_both(tmp_path: Path) -> None:
     assert ran.returncode == 1
     assert "Traceback" in ran.stderr
     assert "ImportError" in (tmp_path / "a.log").read_text()
+
+
+def test_an_interrupted_job_fails_in_one_word(tmp_path: Path) -> None:
+    ran = job(tmp_path / "a.log", "raise KeyboardInterrupt")
+    assert (ran.returncode, ran.stderr) == (1, "interrupted\n")

@@ -280,7 +280,7 @@ def test_an_unreadable_picture_is_named_and_leaves_nothing_half_written(
 
 
 def test_an_interrupted_training_goes_on_and_ends_with_the_same_bits(smoke: tuple[Path, str], tmp_path: Path) -> None:
-    longer = (*SMOKE, "--config", "prior={optimisation: {steps: 600, checkpoint_every: 20}}")
+    longer = (*SMOKE, "--config", "prior={optimisation: {steps: 200, checkpoint_every: 10}}")
     weights = "results/smoke/prior/weights.safetensors"
     whole = shutil.copytree(smoke[0], tmp_path / "whole")
     snakemake(whole, weights, *longer)

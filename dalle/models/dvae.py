@@ -3,7 +3,7 @@
 Each half is an interface plus a context network. The interfaces are linear: the encoder's scores every code for every
 cell's own pixels, the decoder's lays one patch of pixels for every code. The context networks, residual and silent at
 first, see the neighbourhood: which code is meant, and how the patches join. Linear interfaces can start from a k-means
-codebook (`start_from_patches`), which keeps a short training out of codebook collapse.
+codebook (codebook.py), which keeps a short training out of codebook collapse.
 """
 
 from math import log
@@ -54,29 +54,19 @@ def kl_to_uniform(logits: Float[Tensor, "b k h w"]) -> Float[Tensor, ""]:
     return log(logits.shape[1]) + (log_q.exp() * log_q).sum(1).mean()
 
 
-class Block(nn.Module):
-    """A pre-activation residual block; silent at first, because its last convolution starts at zero."""
+def context(settings: DVAE, channels: int) -> nn.Sequential:
+    """What each cell's surroundings say: from pixels to ``channels`` numbers a cell, all zero before training.
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.ReLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(width, width, 1),
-        )
-        nn.init.zeros_(self.body[-1].weight)
-        nn.init.zeros_(self.body[-1].bias)
-
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        return x + self.body(x)
-
-
-def silent(conv: nn.Conv2d) -> nn.Conv2d:
-    """The convolution with weight and bias zero: its branch says nothing until it has learnt something."""
-    nn.init.zeros_(conv.weight)
-    nn.init.zeros_(conv.bias)
-    return conv
+    Plain convolutions: with zero-initialised residual blocks in their place the same training learns half as much.
+    """
+    f, width = settings.downsample, settings.width
+    layers: list[nn.Module] = [nn.PixelUnshuffle(f), nn.Conv2d(3 * f**2, width, 3, padding=1), nn.ReLU()]
+    for _ in range(settings.blocks - 1):
+        layers += [nn.Conv2d(width, width, 3, padding=1), nn.ReLU()]
+    last = nn.Conv2d(width, channels, 1)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(*layers, last)
 
 
 class Encoder(nn.Module):
@@ -84,39 +74,30 @@ class Encoder(nn.Module):
 
     def __init__(self, settings: DVAE) -> None:
         super().__init__()
-        f, width = settings.downsample, settings.width
-        self.interface = nn.Conv2d(3, settings.codes, f, stride=f)
-        self.context = nn.Sequential(
-            nn.PixelUnshuffle(f),
-            nn.Conv2d(3 * f**2, width, 1),
-            *(Block(width) for _ in range(settings.blocks)),
-            nn.ReLU(),
-            silent(nn.Conv2d(width, settings.codes, 1)),
-        )
+        self.interface = nn.Conv2d(3, settings.codes, settings.downsample, stride=settings.downsample)
+        self.context = context(settings, settings.codes)
 
     def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k gh gw"]:
         return self.interface(x) + self.context(x)
 
 
 class Decoder(nn.Module):
-    """Location and ln scale of the logit-Laplace distribution of every subpixel, from (relaxed) one-hot codes."""
+    """Location and ln scale of the logit-Laplace distribution of every subpixel, from (relaxed) one-hot codes.
+
+    The interface lays the codes' patches; the context redraws what was laid.
+    """
 
     def __init__(self, settings: DVAE) -> None:
         super().__init__()
-        f, width = settings.downsample, settings.width
+        f = settings.downsample
         self.min_log_scale = settings.min_log_scale
         self.interface = nn.Sequential(nn.Conv2d(settings.codes, 3 * f**2, 1), nn.PixelShuffle(f))
-        self.context = nn.Sequential(
-            nn.Conv2d(settings.codes, width, 1),
-            *(Block(width) for _ in range(settings.blocks)),
-            nn.ReLU(),
-            silent(nn.Conv2d(width, 6 * f**2, 1)),
-            nn.PixelShuffle(f),
-        )
+        self.context = nn.Sequential(*context(settings, 6 * f**2), nn.PixelShuffle(f))
 
     def forward(self, codes: Float[Tensor, "b k gh gw"]) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 h w"]]:
-        correction, log_scale = self.context(codes).chunk(2, dim=1)
-        return self.interface(codes) + correction, log_scale.clamp(min=self.min_log_scale)
+        laid = self.interface(codes)
+        correction, log_scale = self.context(laid).chunk(2, dim=1)
+        return laid + correction, log_scale.clamp(min=self.min_log_scale)
 
 
 class DiscreteVAE(nn.Module):
@@ -140,18 +121,6 @@ class DiscreteVAE(nn.Module):
         """Pictures in [0, 1]: the locations' pixels, without noise (paper §A.3)."""
         one_hot = F.one_hot(codes.long(), self.num_codes).permute(0, 3, 1, 2).float()
         return unsqueeze(self.decoder(one_hot)[0])
-
-    @torch.no_grad()
-    def start_from_patches(self, patches: Float[Tensor, "k dim"], sharpness: float) -> None:
-        """Codes begin as patches of logit pixels [3·f²]: the encoder finds the nearest, the decoder shows it.
-
-        ``sharpness`` multiplies minus half the squared distance: the logits of the first posterior.
-        """
-        f = self.encoder.interface.kernel_size[0]
-        self.encoder.interface.weight.copy_(sharpness * patches.view(-1, 3, f, f))
-        self.encoder.interface.bias.copy_(-sharpness / 2 * (patches**2).sum(1))
-        self.decoder.interface[0].weight.copy_(patches.T[..., None, None])
-        nn.init.zeros_(self.decoder.interface[0].bias)
 
 
 def load_dvae(folder: str | Path, weights: str = "weights") -> DiscreteVAE:

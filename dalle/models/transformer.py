@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from dalle.models.attention import context_mask, layer_kinds
+from dalle.provenance import atomic
 
 
 @dataclass(frozen=True)
@@ -145,8 +146,6 @@ class Transformer(nn.Module):
 
 def write_shape(path: str | Path, shape: Shape, **facts: object) -> None:
     """``model.json``: the shape, and whatever else is known about the trained model."""
-    from dalle.provenance import atomic
-
     with atomic(path) as temporary:
         temporary.write_text(json.dumps({"shape": asdict(shape), **facts}, indent=2) + "\n", encoding="utf-8")
 

@@ -8,14 +8,12 @@ from torch import Tensor
 
 from dalle.config import DVAE
 from dalle.images import read_archive
-from dalle.models.codebook import kmeans_patches
+from dalle.models.codebook import start_from_patches
 from dalle.models.dvae import DiscreteVAE
 from dalle.provenance import atomic
 from dalle.seeding import seed_for
 from dalle.systems.dvae import DVAEStage
 from dalle.training.fit import fit
-
-SHARPNESS = 1.0  # of the first posterior: its logits are minus half the squared distance of logit pixels
 
 
 def train_dvae(archives: list[str | Path], folder: str | Path, settings: DVAE, seed: int) -> None:
@@ -44,8 +42,7 @@ def start_dvae(pixels: UInt8[Tensor, "pictures 3 h w"], settings: DVAE, seed: in
     torch.manual_seed(seed_for(seed, "dvae", "start"))
     model = DiscreteVAE(settings)
     if settings.start == "kmeans":
-        patches = kmeans_patches(pixels, settings.downsample, settings.codes, seed_for(seed, "dvae", "kmeans"))
-        model.start_from_patches(patches, SHARPNESS)
+        start_from_patches(model, pixels, seed_for(seed, "dvae", "kmeans"))
     return model
 
 

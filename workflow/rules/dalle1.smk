@@ -14,10 +14,10 @@ rule dvae:
         "<results>/logs/dvae.log",
     benchmark:
         "<results>/benchmarks/dvae/all.tsv"
+    priority: 1
     conda:
         "../../environment.yml"
     threads: 1
-    priority: 1
     resources:
         gpu=1,
     params:
@@ -38,10 +38,10 @@ rule codes:
         "<results>/logs/codes.log",
     benchmark:
         "<results>/benchmarks/codes/all.tsv"
+    priority: 1
     conda:
         "../../environment.yml"
     threads: 1
-    priority: 1
     resources:
         gpu=1,
     params:
@@ -63,10 +63,10 @@ rule prior:
         "<results>/logs/prior.log",
     benchmark:
         "<results>/benchmarks/prior/all.tsv"
+    priority: 1
     conda:
         "../../environment.yml"
     threads: 2
-    priority: 1
     resources:
         gpu=1,
     params:
@@ -92,10 +92,10 @@ rule clip:
         "<results>/logs/clip.log",
     benchmark:
         "<results>/benchmarks/clip/all.tsv"
+    priority: 1
     conda:
         "../../environment.yml"
     threads: 1
-    priority: 1
     resources:
         gpu=1,
     params:
