@@ -114,14 +114,20 @@ class Prior(Settings):
 
 
 class Clip(Settings):
-    """The contrastive model that reranks, trained here (open_clip architecture)."""
+    """The contrastive model that reranks, trained here (open_clip architecture, a convolutional stem before it)."""
 
-    width: Positive = Field(128, description="width of both towers")
-    depth: Positive = Field(3, description="layers of each tower")
+    width: Positive = Field(96, description="width of both towers")
     heads: Positive = Field(4, description="attention heads of both towers")
-    patch: Positive = Field(8, description="side of the picture tower's patches, pixels")
-    embed_dim: Positive = Field(128, description="length of the shared embedding")
-    optimisation: Optimisation = Optimisation(steps=400, batch_size=64, learning_rate=1e-3, betas=(0.9, 0.98))
+    depth: Positive = Field(3, description="layers of the picture tower")
+    text_depth: Positive = Field(2, description="layers of the text tower")
+    patch: Annotated[int, AfterValidator(_power_of_two)] = Field(
+        16, description="pixels between the picture tower's tokens; the stem halves so often"
+    )
+    stem: Positive = Field(24, description="channels after the stem's first convolution; doubled by each further one")
+    embed_dim: Positive = Field(96, description="length of the shared embedding")
+    optimisation: Optimisation = Optimisation(
+        steps=1000, learning_rate=1.5e-3, warmup=40, betas=(0.9, 0.98), weight_decay=0
+    )
 
 
 def _doubling(values: tuple[int, ...]) -> tuple[int, ...]:

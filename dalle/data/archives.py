@@ -21,7 +21,7 @@ def write_scenes(settings: Scenes, seed: int, folder: str | Path) -> None:
     """Writes ``train``, ``uncaptioned``, ``val``, ``val_real``, ``zeroshot``, ``zeroshot_real`` and ``report.json``.
 
     - ``train``: captioned pictures of seen colour×shape pairs whose content is not reserved.
-    - ``uncaptioned``: pictures with held-out pairs, without captions: only the dVAE sees them, or no code could show one.
+    - ``uncaptioned``: pictures with held-out pairs, without captions; only the dVAE sees them, its codes must show them
     - ``val``: distinct reserved contents of seen pairs; ``zeroshot``: distinct contents, each with a held-out pair.
     - ``*_real``: other pictures of the same contents, placed and textured anew, under the same captions.
     """

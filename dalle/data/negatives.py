@@ -9,7 +9,26 @@ from dalle.data.scenes import BACKGROUNDS, COLOURS, SHAPES, SIZES, Kind, Scene, 
 
 TRIES = 20  # chance changes until one is allowed; more are never needed unless nothing is
 
+OFTEN = {"colour": 1, "shape": 2, "size": 1, "swap": 3, "count": 1, "relation": 6, "background": 0.5}
+
 Change = Callable[[Scene, np.random.Generator], Scene]
+
+
+def twin(
+    scene: Scene, rng: np.random.Generator, image_size: int, lattice: int, is_allowed: Callable[[Scene], bool]
+) -> Scene:
+    """``scene`` changed in one aspect, drawn by chance: the harder an aspect is to learn, the more often.
+
+    Raises ValueError if no aspect of the scene can be changed as allowed.
+    """
+    aspects = [aspect for aspect in OFTEN if can_alter(scene, aspect)]
+    weights = np.array([OFTEN[aspect] for aspect in aspects])
+    order = rng.choice(aspects, size=len(aspects), replace=False, p=weights / weights.sum())
+    others = (altered(scene, str(aspect), rng, image_size, lattice, is_allowed) for aspect in order)
+    chosen = next((other for other in others if other is not None), None)
+    if chosen is None:
+        raise ValueError(f"no aspect of the scene {scene.content!r} can be changed without leaving what is allowed")
+    return chosen
 
 
 def altered(

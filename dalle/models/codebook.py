@@ -1,9 +1,9 @@
 """A codebook before any gradient: k-means of the pictures' own patches, where hue counts more than brightness.
 
-Cells at the edge of a thing differ by the ground behind it too. Compared by plain distance, a dark and a light ground are
-further apart than a circle's corner and a square's, and codes are spent on grounds. Things differ from grounds in hue: with
-brightness turned down, codes are spent on things, and their patches carry an average ground. Redrawing that from the
-neighbouring cells is what training then learns.
+Cells at the edge of a thing differ by the ground behind it too. Compared by plain distance, a dark and a light ground
+are further apart than a circle's corner and a square's, and codes are spent on grounds. Things differ from grounds in
+hue: with brightness turned down, codes are spent on things, and their patches carry an average ground. Redrawing that
+from the neighbouring cells is what training then learns.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 from dalle.models.dvae import DiscreteVAE, squeeze
 
 BRIGHTNESS = 0.12  # what a difference in brightness counts, beside one in hue
-SHARPNESS = 3.0  # the first posterior's logits: minus this times half the squared distance
+SHARPNESS = 10.0  # the first posterior's logits: minus this times half the squared distance
 PICTURES = 4000  # that patches are taken from
 PATCHES = 40_000  # that the codes are the means of
 ROUGH = 128  # clusters of the first, rough pass

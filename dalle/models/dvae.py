@@ -9,13 +9,16 @@ codebook (codebook.py), which keeps a short training out of codebook collapse.
 from math import log
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8, UInt16
 from torch import Tensor, nn
 
 from dalle.config import DVAE
+from dalle.images import to_float, to_uint8
 
+BATCH = 64  # pictures that pass through the network together
 EPSILON = 0.1  # of the logit-Laplace map (paper §A.3)
 
 
@@ -131,3 +134,20 @@ def load_dvae(folder: str | Path, weights: str = "weights") -> DiscreteVAE:
     model = DiscreteVAE(DVAE.model_validate_json((folder / "model.json").read_text()))
     model.load_state_dict(load_file(folder / f"{weights}.safetensors"))
     return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+@torch.inference_mode()
+def encode_pictures(dvae: DiscreteVAE, pixels: UInt8[np.ndarray, "n h w 3"]) -> UInt16[np.ndarray, "n grid grid"]:
+    """The likeliest code of every cell of every picture."""
+    starts = range(0, len(pixels), BATCH)
+    grids = [dvae.encode(to_float(pixels[start : start + BATCH])).to(torch.uint16).numpy() for start in starts]
+    return np.concatenate(grids)
+
+
+@torch.inference_mode()
+def decode_codes(dvae: DiscreteVAE, codes: UInt16[np.ndarray, "n ..."]) -> UInt8[np.ndarray, "n h w 3"]:
+    """The picture of every grid of codes; a grid may be flat, as candidates are stored."""
+    starts = range(0, len(codes), BATCH)
+    side = codes.shape[-1] if codes.ndim == 3 else round(codes.shape[-1] ** 0.5)
+    grids = torch.from_numpy(codes.astype(np.int64)).view(-1, side, side)
+    return np.concatenate([to_uint8(dvae.decode(grids[start : start + BATCH])) for start in starts])

@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 
 from dalle.images import read_rows, write_archive
-from dalle.models.dvae import load_dvae
+from dalle.models.dvae import decode_codes, load_dvae
 from dalle.provenance import atomic
-from dalle.systems.codes import decode_codes
 
 SELECTION_COLUMNS = ["prompt_id", "n_candidates", "candidate"]
 
@@ -21,7 +20,7 @@ def write_pictures(
     out: str | Path,
     selection: str | Path,
 ) -> None:
-    """An archive of the distinct winners of all N, each decoded once, and the selection: which of them stands for which N.
+    """An archive of the distinct winners of all N, each decoded once, and the selection: which one stands for which N.
 
     The archive's ``scene`` is what the picture should show.
     """
@@ -31,15 +30,10 @@ def write_pictures(
     rows = distinct.merge(drawn, "left", validate="one_to_one").merge(
         read_rows(prompts).drop(columns="candidate"), "left"
     )
-    write_archive(out, rows.drop(columns="codes"), decode_codes(load_dvae(dvae_folder), grids(rows["codes"])))
+    write_archive(
+        out, rows.drop(columns="codes"), decode_codes(load_dvae(dvae_folder), np.stack(rows["codes"].tolist()))
+    )
     write_selection(selection, chosen)
-
-
-def grids(codes: pd.Series) -> np.ndarray:
-    """Flat codes of candidates as square grids, uint16 [n, grid, grid]."""
-    flat = np.stack(codes.tolist()).astype(np.uint16)
-    side = round(flat.shape[1] ** 0.5)
-    return flat.reshape(-1, side, side)
 
 
 def write_selection(path: str | Path, selection: pd.DataFrame) -> None:

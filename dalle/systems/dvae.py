@@ -49,7 +49,7 @@ def kl_weight(settings: DVAE, progress: float) -> float:
 
 
 def perplexity(logits: Float[Tensor, "b k h w"]) -> Float[Tensor, ""]:
-    """How many codes are in use: exp of the entropy of the batch's likeliest codes; falls when the codebook collapses."""
+    """How many codes are in use: exp of the entropy of the batch's likeliest codes; it is small in a collapse."""
     counts = torch.bincount(logits.argmax(1).flatten(), minlength=logits.shape[1])
     shares = counts / counts.sum()
     return torch.exp(-torch.xlogy(shares, shares).sum())

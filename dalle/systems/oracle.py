@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 
 from dalle.images import read_archive, write_archive
-from dalle.models.dvae import load_dvae
+from dalle.models.dvae import decode_codes, encode_pictures, load_dvae
 from dalle.seeding import seed_for
-from dalle.systems.codes import decode_codes, encode_pictures
 from dalle.systems.dalle1 import write_selection
 
 

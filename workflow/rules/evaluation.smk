@@ -38,13 +38,13 @@ rule image_scores:
     output:
         parquet="<results>/tables/image_scores.parquet",
         csv="<results>/tables/image_scores.csv",
+        reader="<results>/tables/reader.json",
     log:
         "<results>/logs/image_scores.log",
     benchmark:
         "<results>/benchmarks/image_scores/all.tsv"
     conda:
         "../../environment.yml"
-    threads: 2
     params:
         code=code_of("image_scores"),
     script:

@@ -1,0 +1,115 @@
+"""Every picture of the scenes world, graded: systems' pictures, and all candidates, chosen or not."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, UInt8
+from tqdm import tqdm
+
+from dalle.images import read_archive, read_rows
+from dalle.models.dvae import decode_codes, load_dvae
+from dalle.provenance import atomic
+from eval.metrics.grounded import Scene, fix_threshold, grade, read
+from eval.tables import write_table
+
+RECONSTRUCTIONS = ("dvae", "dvae_start")  # systems that show the reference pictures themselves
+KEYS = ["prompt_id", "candidate"]
+COLUMNS = ["system", "suite", *KEYS, "metric", "value"]
+
+
+def write_image_scores(
+    references: list[str | Path],
+    pictures: list[str | Path],
+    candidates: list[str | Path],
+    scores: list[str | Path],
+    dvae_folder: str | Path,
+    out: str | Path,
+    reader: str | Path,
+) -> None:
+    """The table image_scores: one row for each picture and metric; and how far the reader itself can be trusted.
+
+    ``references`` are …/{suite}.parquet, ``pictures`` …/{system}/{suite}.parquet, ``candidates`` and ``scores``
+    …/{suite}/{shard}/{block}.parquet. Metrics: ``grounded`` and its parts (0 or 1), ``fit`` (worst IoU), ``clip`` (the
+    reranker's score), ``psnr`` (dB, reconstructions only). ``reader`` (JSON) has the shape threshold, fixed on the
+    references before anything else is read, and the reader's accuracy on other real pictures.
+    """
+    threshold = _fix_on(references)
+    tables = [_grade_archive(Path(path), threshold) for path in pictures if Path(path).parent.name != "dalle1"]
+    tables += [_psnr(Path(path), references) for path in pictures if Path(path).parent.name in RECONSTRUCTIONS]
+    tables += _grade_candidates([Path(path) for path in candidates], references, dvae_folder, threshold)
+    tables += [_clip_scores(Path(path)) for path in scores]
+    table = pd.concat(tables)[COLUMNS].sort_values(["system", "suite", *KEYS, "metric"], ignore_index=True)
+    _write_reader(reader, table, threshold)
+    write_table(table, out)
+
+
+def _fix_on(references: list[str | Path]) -> float:
+    readings, truths = [], []
+    for path in references:
+        rows, pixels = read_archive(path)
+        readings += [read(picture) for picture in pixels]
+        truths += [Scene.from_json(text) for text in rows["scene"]]
+    return fix_threshold(readings, truths)
+
+
+def _grade_archive(path: Path, threshold: float) -> pd.DataFrame:
+    rows, pixels = read_archive(path)
+    return _grade(rows, pixels, threshold).assign(system=path.parent.name, suite=path.stem)
+
+
+def _grade_candidates(
+    paths: list[Path], references: list[str | Path], dvae_folder: str | Path, threshold: float
+) -> list[pd.DataFrame]:
+    dvae = load_dvae(dvae_folder)
+    scenes = {Path(path).stem: read_rows(path).set_index("prompt_id")["scene"] for path in references}
+    tables = []
+    for path in tqdm(paths, desc="grade", unit=" files"):
+        suite, drawn = path.parents[1].name, pd.read_parquet(path)
+        drawn["scene"] = scenes[suite].loc[drawn["prompt_id"]].to_numpy()
+        pixels = decode_codes(dvae, np.stack(drawn["codes"].tolist()))
+        tables.append(_grade(drawn, pixels, threshold).assign(system="dalle1", suite=suite))
+    return tables
+
+
+def _grade(rows: pd.DataFrame, pixels: UInt8[np.ndarray, "n h w 3"], threshold: float) -> pd.DataFrame:
+    """Long table of prompt_id, candidate, metric, value."""
+    grades = pd.DataFrame(list(_grades(rows["scene"], pixels, threshold)), dtype=float)
+    wide = pd.concat([rows[KEYS].reset_index(drop=True), grades], axis=1)
+    return wide.melt(KEYS, var_name="metric", value_name="value")
+
+
+def _grades(
+    scenes: pd.Series, pixels: UInt8[np.ndarray, "n h w 3"], threshold: float
+) -> Iterator[dict[str, bool | float]]:
+    for text, picture in zip(scenes, pixels, strict=True):
+        reading = read(picture)
+        yield grade(reading, Scene.from_json(text), threshold) | {"fit": reading.fit}
+
+
+def _psnr(path: Path, references: list[str | Path]) -> pd.DataFrame:
+    reference = next(Path(other) for other in references if Path(other).stem == path.stem)
+    (rows, pixels), (_, truth) = read_archive(path), read_archive(reference)
+    values = psnr(pixels, truth)
+    return rows[KEYS].assign(system=path.parent.name, suite=path.stem, metric="psnr", value=values)
+
+
+def psnr(pixels: UInt8[np.ndarray, "n h w 3"], truth: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, " n"]:
+    """Peak signal-to-noise ratio of each picture, dB: 10 · log10(255² / mean squared difference); inf if equal."""
+    error = ((pixels.astype(float) - truth.astype(float)) ** 2).mean(axis=(1, 2, 3))
+    with np.errstate(divide="ignore"):
+        return 10 * np.log10(255**2 / error)
+
+
+def _clip_scores(path: Path) -> pd.DataFrame:
+    scores = pd.read_parquet(path).rename(columns={"score": "value"})
+    return scores.assign(system="dalle1", suite=path.parents[1].name, metric="clip")
+
+
+def _write_reader(path: str | Path, table: pd.DataFrame, threshold: float) -> None:
+    on_real = table[(table["system"] == "real") & (table["metric"] == "grounded")]["value"]
+    report = {"threshold": threshold, "accuracy": float(on_real.mean()), "n": len(on_real)}
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(report, indent=2) + "\n")
