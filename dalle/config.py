@@ -53,7 +53,7 @@ class Tokenizer(Settings):
 
     vocab_size: Positive = Field(256, description="text tokens, specials included (paper: 16,384)")
     context: Positive = Field(
-        20, description="text positions; shorter captions are filled with one learnt pad a position (paper: 256)"
+        16, description="text positions; shorter captions are filled with one learnt pad a position (paper: 256)"
     )
     dropout: Share = Field(
         0.0, description="BPE dropout in training (paper: 0.1; the scenes have some 40 words, all frequent)"
@@ -61,8 +61,9 @@ class Tokenizer(Settings):
 
 
 class Optimisation(Settings):
-    """How one stage is trained: AdamW with warm-up and a cosine decay to a tenth, EMA of the weights."""
+    """How one stage is trained: warm-up, a cosine decay to a tenth, EMA of the weights."""
 
+    optimiser: Literal["adamw", "muon"] = Field("adamw", description="muon: for the blocks' matrices (paper: adamw)")
     steps: Positive = Field(description="updates")
     batch_size: Positive = Field(32, description="pictures or pairs an update")
     learning_rate: float = Field(1e-3, gt=0, description="peak step size")
@@ -110,7 +111,9 @@ class Prior(Settings):
     )
     conv_kernel: Positive = Field(11, description="side of the convolutional mask (paper: 11)")
     text_loss: Share = Field(0.125, description="weight of the text loss; the image loss has the rest (paper: 1/8)")
-    optimisation: Optimisation = Optimisation(steps=1500, learning_rate=3e-3, warmup=50, weight_decay=0.045)
+    optimisation: Optimisation = Optimisation(
+        optimiser="muon", steps=3000, learning_rate=6e-3, warmup=50, weight_decay=0.045
+    )
 
 
 class Clip(Settings):
@@ -149,7 +152,7 @@ class Sampling(Settings):
     top_p: float | None = Field(
         None, gt=0, le=1, description="only the likeliest codes of this joint probability; null keeps all"
     )
-    batch_size: Positive = Field(256, description="sequences decoded together; candidates do not depend on it")
+    batch_size: Positive = Field(256, description="candidates scored together; scores hardly depend on it")
     shards: Positive = Field(2, description="jobs a suite is cut into; candidates do not depend on it")
     block: Annotated[int, AfterValidator(_power_of_two)] = Field(
         32, description="candidates a caption that one job draws; a larger N adds blocks and keeps those drawn"

@@ -1,13 +1,17 @@
 """Best of N: candidates scored by the contrastive model, and the winner among the first N for every N (paper §2.6)."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int64, UInt8
 
 from dalle.images import read_rows, to_float
 from dalle.provenance import atomic
+
+if TYPE_CHECKING:
+    from open_clip.model import CLIP
 
 
 def score(
@@ -25,31 +29,37 @@ def score(
     levels as in an archive) and its caption in the archive ``prompts``. Raises ValueError for a candidate whose
     prompt_id is not there.
     """
-    import torch
-
     from dalle.models.clip import load_clip
-    from dalle.models.dvae import load_dvae
-    from dalle.systems.codes import decode_codes
-    from dalle.systems.dalle1 import grids
+    from dalle.models.dvae import decode_codes, load_dvae
     from dalle.tokenizer import Tokenizer
 
     drawn = pd.read_parquet(candidates, columns=["prompt_id", "candidate", "codes"])
-    rows = read_rows(prompts)
-    unknown = sorted(set(drawn["prompt_id"]) - set(rows["prompt_id"]))
+    captions = read_rows(prompts).set_index("prompt_id")["caption"]
+    unknown = sorted(set(drawn["prompt_id"]) - set(captions.index))
     if unknown:
         raise ValueError(f"{candidates}: prompt_id {unknown[0]} is not in {prompts}")
     dvae, model = load_dvae(dvae_folder), load_clip(clip_folder)
-    caption_of = {prompt: number for number, prompt in enumerate(rows["prompt_id"])}
-    scores = []
+    tokens = Tokenizer(tokenizer).encode(captions.tolist(), model.context_length)
+    own = captions.index.get_indexer(drawn["prompt_id"])
+
+    parts = [np.empty(0)]
+    for start in range(0, len(drawn), batch_size):
+        batch = slice(start, start + batch_size)
+        pictures = decode_codes(dvae, np.stack(drawn["codes"].iloc[batch].tolist()))
+        parts.append(similarities(model, pictures, tokens[own[batch]]))
+    _write(out, drawn[["prompt_id", "candidate"]].assign(score=np.concatenate(parts)))
+
+
+def similarities(
+    model: "CLIP", pictures: UInt8[np.ndarray, "n h w 3"], tokens: Int64[np.ndarray, "n context"]
+) -> Float[np.ndarray, " n"]:
+    """The scaled cosine similarity of each picture and its caption."""
+    import torch
+
     with torch.inference_mode():
-        tokens = Tokenizer(tokenizer).encode(rows["caption"].tolist(), model.context_length)
+        images = model.encode_image(to_float(pictures), normalize=True)
         texts = model.encode_text(torch.from_numpy(tokens), normalize=True)
-        for start in range(0, len(drawn), batch_size):
-            batch = drawn.iloc[start : start + batch_size]
-            pictures = to_float(decode_codes(dvae, grids(batch["codes"])))
-            own = texts[batch["prompt_id"].map(caption_of).to_numpy()]
-            scores.append(model.logit_scale.exp() * (model.encode_image(pictures, normalize=True) * own).sum(-1))
-    _write(out, drawn[["prompt_id", "candidate"]].assign(score=torch.cat(scores).double().numpy() if scores else []))
+        return (model.logit_scale.exp() * (images * texts).sum(-1)).double().numpy()
 
 
 def best_of(scores: Float[np.ndarray, " candidates"], n: int) -> int:

@@ -9,7 +9,7 @@ from dalle.training.optim import (
     decay_groups,
     ema_decay,
     learning_rate,
-    make_optimizer,
+    make_optimizers,
     set_learning_rate,
     start_average,
     update_average,
@@ -30,7 +30,7 @@ def test_the_step_size_warms_up_peaks_and_ends_at_a_tenth():
 def test_only_matrices_decay_and_the_groups_are_a_partition():
     model = nn.Sequential(nn.Embedding(5, 4), nn.LayerNorm(4), nn.Linear(4, 3))
     model[2].bias.requires_grad_(False)
-    decayed, kept = decay_groups(model, 0.5)
+    decayed, kept = decay_groups(model.parameters(), 0.5)
     assert [parameter.shape for parameter in decayed["params"]] == [(5, 4), (3, 4)]
     assert [parameter.shape for parameter in kept["params"]] == [(4,), (4,)]
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.5, 0.0)
@@ -39,19 +39,53 @@ def test_only_matrices_decay_and_the_groups_are_a_partition():
 def test_a_parameter_used_twice_is_trained_once():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     model[1].weight = model[0].weight
-    assert len(decay_groups(model, 0.1)[0]["params"]) == 1
+    assert len(decay_groups(model.parameters(), 0.1)[0]["params"]) == 1
 
 
 def test_without_gradient_a_matrix_shrinks_by_the_decay_alone():
     model = nn.Linear(2, 2)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    optimizer = make_optimizer(model, SETTINGS)
-    set_learning_rate(optimizer, 0.2)
+    [optimizer] = make_optimizers(model, SETTINGS)
+    set_learning_rate([optimizer], 0.2)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     torch.testing.assert_close(model.weight.data, before["weight"] * (1 - 0.2 * 0.5))
     torch.testing.assert_close(model.bias.data, before["bias"])
+
+
+class Blocks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(5, 4)
+        self.blocks = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
+
+
+def test_muon_has_the_blocks_matrices_and_adamw_everything_else():
+    model = Blocks()
+    adamw, muon = make_optimizers(model, SETTINGS.model_copy(update={"optimiser": "muon"}))
+    of = [{id(p) for group in each.param_groups for p in group["params"]} for each in (adamw, muon)]
+    assert of[1] == {id(model.blocks[0].weight), id(model.blocks[1].weight)}
+    assert of[0] == {id(p) for p in model.parameters()} - of[1]
+
+
+def test_muon_without_blocks_is_refused():
+    with pytest.raises(ValueError, match="adamw"):
+        make_optimizers(nn.Linear(2, 2), SETTINGS.model_copy(update={"optimiser": "muon"}))
+
+
+def test_muons_first_step_is_orthogonal_and_of_adamws_size():
+    model = Blocks()
+    settings = SETTINGS.model_copy(update={"optimiser": "muon", "weight_decay": 0.0, "learning_rate": 0.1})
+    optimizers = make_optimizers(model, settings)
+    before = model.blocks[0].weight.detach().clone()
+    for parameter in model.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
+    for optimizer in optimizers:
+        optimizer.step()
+    singular = torch.linalg.svdvals((model.blocks[0].weight.detach() - before) / 0.1)
+    # all four singular values near 0.2 · √4: the Newton–Schulz iteration in bf16 is only roughly orthogonal
+    assert 0.2 < singular.min() <= singular.max() < 0.6
 
 
 def test_the_averages_decay_grows_in():

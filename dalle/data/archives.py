@@ -16,26 +16,33 @@ from dalle.images import write_archive
 from dalle.provenance import atomic
 from dalle.seeding import seed_for
 
+SUITES = ("val", "zeroshot")
+Pair = tuple[Scene, str]  # a scene and its caption
+
 
 def write_scenes(settings: Scenes, seed: int, folder: str | Path) -> None:
     """Writes ``train``, ``uncaptioned``, ``val``, ``val_real``, ``zeroshot``, ``zeroshot_real`` and ``report.json``.
 
     - ``train``: captioned pictures of seen colour×shape pairs whose content is not reserved.
     - ``uncaptioned``: pictures with held-out pairs, without captions; only the dVAE sees them, its codes must show them
-    - ``val``: distinct reserved contents of seen pairs; ``zeroshot``: distinct contents, each with a held-out pair.
+    - ``val``: distinct captions of reserved contents of seen pairs; ``zeroshot``: of contents with a held-out pair.
     - ``*_real``: other pictures of the same contents, placed and textured anew, under the same captions.
     """
     folder = Path(folder)
+    uncaptioned = ((scene, "") for scene in zeroshot_scenes(settings, seed, "uncaptioned"))
     splits = {
-        "train": list(islice(train_scenes(settings, seed), settings.train)),
-        "uncaptioned": list(islice(zeroshot_scenes(settings, seed, "uncaptioned"), settings.uncaptioned)),
-        "val": _distinct(val_scenes(settings, seed), settings.val),
-        "zeroshot": _distinct(zeroshot_scenes(settings, seed), settings.zeroshot),
+        "train": list(islice(_worded(train_scenes(settings, seed), seed, "train"), settings.train)),
+        "uncaptioned": list(islice(uncaptioned, settings.uncaptioned)),
+        "val": _distinct(_worded(val_scenes(settings, seed), seed, "val"), settings.val),
+        "zeroshot": _distinct(_worded(zeroshot_scenes(settings, seed), seed, "zeroshot"), settings.zeroshot),
     }
-    rows = {name: _write(folder / f"{name}.parquet", name, scenes, settings, seed) for name, scenes in splits.items()}
-    for suite in ("val", "zeroshot"):
-        _write_real(folder / f"{suite}_real.parquet", suite, splits[suite], rows[suite], settings, seed)
-    _write_report(folder / "report.json", splits, rows, settings)
+    for name, pairs in splits.items():
+        _write(folder / f"{name}.parquet", pairs, settings, seed)
+    for suite in SUITES:
+        rng = np.random.default_rng(seed_for(seed, "real", suite))
+        others = [(_same_content(scene, rng, settings), words) for scene, words in splits[suite]]
+        _write(folder / f"{suite}_real.parquet", others, settings, seed)
+    _write_report(folder / "report.json", splits, settings)
 
 
 def train_scenes(settings: Scenes, seed: int, purpose: str = "train") -> Iterator[Scene]:
@@ -70,30 +77,18 @@ def _scenes(settings: Scenes, seed: int, purpose: str, pairs: set[str]) -> Itera
     return random_scenes(rng, pairs, settings.image_size, settings.lattice)
 
 
-def _distinct(scenes: Iterator[Scene], num: int) -> list[Scene]:
-    chosen: dict[str, Scene] = {}
-    for scene in islice(scenes, 1000 * num):
-        chosen.setdefault(scene.content, scene)
+def _worded(scenes: Iterator[Scene], seed: int, purpose: str) -> Iterator[Pair]:
+    rng = np.random.default_rng(seed_for(seed, "captions", purpose))
+    return ((scene, caption(scene, rng)) for scene in scenes)
+
+
+def _distinct(pairs: Iterator[Pair], num: int) -> list[Pair]:
+    chosen: dict[str, Pair] = {}
+    for scene, words in islice(pairs, 1000 * num):
+        chosen.setdefault(words, (scene, words))
         if len(chosen) == num:
             return list(chosen.values())
-    raise ValueError(f"this world has no {num} distinct contents for the suite, only {len(chosen)}; ask for fewer")
-
-
-def _write(path: Path, name: str, scenes: list[Scene], settings: Scenes, seed: int) -> pd.DataFrame:
-    rng = np.random.default_rng(seed_for(seed, "captions", name))
-    words = ["" if name == "uncaptioned" else caption(scene, rng) for scene in scenes]
-    rows = pd.DataFrame(
-        {"prompt_id": range(len(scenes)), "candidate": 0, "caption": words, "scene": [s.to_json() for s in scenes]}
-    )
-    _draw_all(path, rows, scenes, settings.image_size, seed_for(seed, "texture", name))
-    return rows
-
-
-def _write_real(path: Path, suite: str, scenes: list[Scene], rows: pd.DataFrame, settings: Scenes, seed: int) -> None:
-    rng = np.random.default_rng(seed_for(seed, "real", suite))
-    others = [_same_content(scene, rng, settings) for scene in scenes]
-    rows = rows.assign(scene=[scene.to_json() for scene in others])
-    _draw_all(path, rows, others, settings.image_size, seed_for(seed, "texture", f"{suite}_real"))
+    raise ValueError(f"this world has no {num} distinct captions for the suite, only {len(chosen)}; ask for fewer")
 
 
 def _same_content(scene: Scene, rng: np.random.Generator, settings: Scenes) -> Scene:
@@ -104,28 +99,30 @@ def _same_content(scene: Scene, rng: np.random.Generator, settings: Scenes) -> S
             return other
 
 
-def _draw_all(path: Path, rows: pd.DataFrame, scenes: list[Scene], image_size: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    pictures = np.empty((len(scenes), image_size, image_size, 3), np.uint8)
-    for number, scene in enumerate(scenes):
-        pictures[number] = draw(scene, image_size, rng)
+def _write(path: Path, pairs: list[Pair], settings: Scenes, seed: int) -> None:
+    rng = np.random.default_rng(seed_for(seed, "texture", path.stem))
+    pictures = np.empty((len(pairs), settings.image_size, settings.image_size, 3), np.uint8)
+    for number, (scene, _) in enumerate(pairs):
+        pictures[number] = draw(scene, settings.image_size, rng)
+    scenes, captions = [scene.to_json() for scene, _ in pairs], [words for _, words in pairs]
+    rows = pd.DataFrame({"prompt_id": range(len(pairs)), "candidate": 0, "caption": captions, "scene": scenes})
     write_archive(path, rows, pictures)
 
 
-def _write_report(path: Path, splits: dict, rows: dict, settings: Scenes) -> None:
-    captions = set(rows["train"]["caption"])
-    contents = {scene.content for scene in splits["train"]}
+def _write_report(path: Path, splits: dict[str, list[Pair]], settings: Scenes) -> None:
+    captions = {words for _, words in splits["train"]}
+    contents = {scene.content for scene, _ in splits["train"]}
     report = {
-        "pictures": {name: len(scenes) for name, scenes in splits.items()},
+        "pictures": {name: len(pairs) for name, pairs in splits.items()},
         "distinct_training_captions": len(captions),
         "distinct_training_contents": len(contents),
         "held_out": sorted(settings.held_out),
         "overlap": {
             suite: {
-                "captions": float(np.mean([text in captions for text in rows[suite]["caption"]])),
-                "contents": float(np.mean([scene.content in contents for scene in splits[suite]])),
+                "captions": float(np.mean([words in captions for _, words in splits[suite]])),
+                "contents": float(np.mean([scene.content in contents for scene, _ in splits[suite]])),
             }
-            for suite in ("val", "zeroshot")
+            for suite in SUITES
         },
     }
     with atomic(path) as temporary:

@@ -9,7 +9,7 @@ from dalle.data.scenes import BACKGROUNDS, COLOURS, SHAPES, SIZES, Kind, Scene, 
 
 TRIES = 20  # chance changes until one is allowed; more are never needed unless nothing is
 
-OFTEN = {"colour": 1, "shape": 2, "size": 1, "swap": 3, "count": 1, "relation": 6, "background": 0.5}
+OFTEN = {"colour": 1, "shape": 2, "size": 1, "swap": 5, "count": 1, "relation": 10, "background": 0.5}  # in twins
 
 Change = Callable[[Scene, np.random.Generator], Scene]
 

@@ -1,10 +1,11 @@
 """The contrastive model: open_clip's architecture in a shape of our own, trained here from nothing.
 
-Three departures make it learn within minutes what "above" means; each was measured (see the functions).
+Small departures make it learn within minutes what "above" means; each was measured: see :func:`make_clip`.
 """
 
 import json
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from math import log, log2
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,9 +51,9 @@ def make_clip(shape: Shape) -> "CLIP":
 
     - open_clip's default pools at the highest token id, meant for an end-of-text token. With any other vocabulary that
       is a word somewhere in the caption; the last position, always the last pad or the last word, has seen all of it.
-    - The causal mask stays: a thing named after "above" has seen that word and one named before has not. Without it
-      a caption and its flip stay alike far longer.
-    - Waves as first position embeddings and a convolutional stem instead of one large patch filter.
+    - The causal mask stays: a thing named after "above" has seen that word, one named before has not. Without it a text
+      tower taught by ideal pictures told 0.82 of the altered relations after 400 updates, with it 0.99.
+    - Waves as first position embeddings (as much in half the updates), and a convolutional stem before the patches.
     """
     from open_clip.model import CLIP
 
@@ -74,11 +75,11 @@ def make_clip(shape: Shape) -> "CLIP":
 def conv_stem(patch: int, channels: int, width: int) -> nn.Sequential:
     """From pixels to ``patch`` times smaller maps of ``width`` channels: each 3×3 convolution halves, channels double.
 
-    Two and a half times the accuracy on shapes of one filter a patch in equal time (Xiao et al. 2021 found the same).
+    One filter a patch, CLIP's own way, learnt shapes and sizes more slowly in our trials (cf. Xiao et al. 2021).
     """
     sizes = [3] + [min(width, channels * 2**number) for number in range(int(log2(patch)))]
     layers = []
-    for before, after in zip(sizes, sizes[1:], strict=False):
+    for before, after in pairwise(sizes):
         layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
     return nn.Sequential(*layers, nn.Conv2d(sizes[-1], width, 1))
 

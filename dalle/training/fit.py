@@ -18,7 +18,7 @@ from dalle.training.checkpoint import read_checkpoint, training_key, write_check
 from dalle.training.optim import (
     ema_decay,
     learning_rate,
-    make_optimizer,
+    make_optimizers,
     set_learning_rate,
     start_average,
     update_average,
@@ -42,19 +42,20 @@ def fit(
     processes, FloatingPointError at the first loss or gradient that is not finite.
     """
     accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)])
-    wrapped, optimizer = accelerator.prepare(stage.train(), make_optimizer(stage.model, settings))
+    wrapped, *optimizers = accelerator.prepare(stage.train(), *make_optimizers(stage.model, settings))
     draw = _drawing(settings.batch_size, stage.examples, seed, name, accelerator)
     key = training_key(settings, seed, name, _probe(stage, settings, seed, name, accelerator))
     average, rows, first = start_average(stage.model), [], 0
     if saved := read_checkpoint(checkpoint, key, accelerator.device):
         stage.model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
+        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
         average, rows, first = saved["average"], saved["rows"], saved["step"]
 
     progress = Progress(name, first, settings.steps)
     for step in range(first, settings.steps):
-        set_learning_rate(optimizer, learning_rate(settings, step))
-        facts = _update(accelerator, wrapped, optimizer, draw, settings.clip_norm, step, name)
+        set_learning_rate(optimizers, learning_rate(settings, step))
+        facts = _update(accelerator, wrapped, optimizers, draw, settings.clip_norm, step, name)
         update_average(average, stage.model, ema_decay(settings.ema, step))
         done = step + 1
         if step % LOG_EVERY == 0 or done == settings.steps:
@@ -62,7 +63,7 @@ def fit(
         if accelerator.is_main_process:
             progress.show(done, float(facts["loss"]))
             if done % settings.checkpoint_every == 0 and done < settings.steps:
-                state = {"model": stage.model.state_dict(), "optimizer": optimizer.state_dict()}
+                state = {"model": stage.model.state_dict(), "optimizers": [each.state_dict() for each in optimizers]}
                 write_checkpoint(checkpoint, key, state | {"average": average, "rows": rows, "step": done})
 
     accelerator.wait_for_everyone()
@@ -117,7 +118,7 @@ def _probe(stage: nn.Module, settings: Optimisation, seed: int, name: str, accel
 def _update(
     accelerator: Accelerator,
     wrapped: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: list[torch.optim.Optimizer],
     draw: Draw,
     clip_norm: float,
     step: int,
@@ -126,14 +127,16 @@ def _update(
     """One update. Gives loss (mean over processes), grad_norm (before clipping) and the stage's scalars."""
     indices, generator = draw(step)
     loss, scalars = wrapped(indices, step, generator)
-    optimizer.zero_grad(set_to_none=True)
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
     accelerator.backward(loss)
     norm = accelerator.clip_grad_norm_(wrapped.parameters(), clip_norm)
     facts = {"loss": accelerator.reduce(loss.detach(), "mean"), "grad_norm": norm.detach()}
     for what, value in facts.items():
         if not isfinite(float(value)):
             raise FloatingPointError(f"stage {name}, step {step}: {what} is {float(value)}; nothing was updated")
-    optimizer.step()
+    for optimizer in optimizers:
+        optimizer.step()
     return facts | scalars
 
 

@@ -1,5 +1,6 @@
 """The optimiser's facts: which weights decay, how large each step is, how the weights are averaged."""
 
+from collections.abc import Iterable
 from math import cos, pi
 
 import torch
@@ -22,29 +23,46 @@ def learning_rate(settings: Optimisation, step: int) -> float:
     return settings.learning_rate * (LAST_SHARE + (1 - LAST_SHARE) * (1 + cos(pi * position)) / 2)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    """Every group of ``optimizer`` has step size ``value``."""
-    for group in optimizer.param_groups:
-        group["lr"] = value
+def set_learning_rate(optimizers: list[torch.optim.Optimizer], value: float) -> None:
+    """Every group of every optimiser has step size ``value``."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = value
 
 
-def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict]:
     """Two parameter groups: matrices (and embeddings, kernels) decay; gains, biases and scalars do not.
 
-    Frozen parameters are in neither.
+    Frozen parameters are in neither, one that is used twice is in one of them once.
     """
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trained = list(dict.fromkeys(parameter for parameter in parameters if parameter.requires_grad))
     decayed = [parameter for parameter in trained if parameter.ndim >= 2]
     kept = [parameter for parameter in trained if parameter.ndim < 2]
-    identities = [id(parameter) for parameter in decayed + kept]
-    assert len(set(identities)) == len(identities) == len(trained), "the split of the parameters is not a partition"
+    assert len(decayed) + len(kept) == len(trained), "the split of the parameters is not a partition"
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
 
 
-def make_optimizer(model: nn.Module, settings: Optimisation) -> torch.optim.AdamW:
-    """AdamW, fused (on two CPU cores too it is the fastest of the three implementations)."""
-    groups = decay_groups(model, settings.weight_decay)
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
+def make_optimizers(model: nn.Module, settings: Optimisation) -> list[torch.optim.Optimizer]:
+    """AdamW for all parameters; or, with ``optimiser: muon``, Muon for the blocks' matrices and AdamW for the rest.
+
+    Muon's steps are scaled to AdamW's size, so one step size serves both. Raises ValueError where there are no blocks.
+    """
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    hidden = {}
+    if settings.optimiser == "muon":
+        hidden = {name: p for name, p in trained.items() if p.ndim == 2 and name.startswith("blocks.")}
+        if not hidden:
+            raise ValueError("optimiser: muon is for models with blocks of matrices; allowed here is adamw")
+    rest = decay_groups((parameter for name, parameter in trained.items() if name not in hidden), settings.weight_decay)
+    # Fused: on two CPU cores too it is the fastest of the three implementations.
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(rest, lr=settings.learning_rate, betas=settings.betas, fused=True)
+    ]
+    if hidden:
+        decay = settings.weight_decay
+        step = {"lr": settings.learning_rate, "adjust_lr_fn": "match_rms_adamw"}
+        optimizers.append(torch.optim.Muon(list(hidden.values()), weight_decay=decay, **step))
+    return optimizers
 
 
 def ema_decay(ema: float, step: int) -> float:

@@ -47,7 +47,7 @@ rule plot_training:
 
 rule sample_grid:
     input:
-        real="<results>/data/{suite}.parquet",
+        real="<results>/systems/real/{suite}.parquet",
         pictures="<results>/systems/dalle1/{suite}.parquet",
         selection="<results>/systems/dalle1/{suite}.selection.parquet",
         image_scores="<results>/tables/image_scores.parquet",
