@@ -18,6 +18,7 @@ pathvars:
 
 wildcard_constraints:
     suite="|".join(SUITES),
+    split="train|uncaptioned",
     shard=r"\d+",
     block=r"\d+",
     system="|".join(RECONSTRUCTIONS),

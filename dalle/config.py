@@ -98,7 +98,7 @@ class DVAE(Settings):
     min_log_scale: float = Field(
         0.0, description="lower bound of ln b; without it large errors are explained by a large b and left standing"
     )
-    optimisation: Optimisation = Optimisation(steps=600, batch_size=16, betas=(0.9, 0.999))
+    optimisation: Optimisation = Optimisation(steps=1200, batch_size=16, betas=(0.9, 0.999))
 
 
 class Prior(Settings):
@@ -110,6 +110,9 @@ class Prior(Settings):
         3, description="layers: row and column masks by the paper's rule, convolutional in the last"
     )
     conv_kernel: Positive = Field(11, description="side of the convolutional mask (paper: 11)")
+    uncaptioned: bool = Field(
+        False, description="learns the uncaptioned pictures too, under an empty caption (paper: every picture has one)"
+    )
     text_loss: Share = Field(0.125, description="weight of the text loss; the image loss has the rest (paper: 1/8)")
     optimisation: Optimisation = Optimisation(
         optimiser="muon", steps=3000, learning_rate=6e-3, warmup=50, weight_decay=0.045
@@ -249,15 +252,13 @@ def load_config(values: dict[str, Any]) -> Experiment:
 
 def _sentence(problem: dict[str, Any]) -> str:
     path = [str(part) for part in problem["loc"]]
-    key = ".".join(path) or "config"
+    key = " ".join(["config key", ".".join(path)] if path else ["config"])
     if problem["type"] == "extra_forbidden":
         known = _keys_at(path[:-1])
         near = get_close_matches(path[-1], known, n=1, cutoff=0.4)
-        return (
-            f"config key {key} is unknown{f'; did you mean {near[0]}?' if near else ''} (allowed: {', '.join(known)})"
-        )
+        return f"{key} is unknown{f'; did you mean {near[0]}?' if near else ''} (allowed: {', '.join(known)})"
     given = "" if problem["type"] in ("missing", "value_error") else f", given {problem['input']!r}"
-    return f"config {key}: {problem['msg'].removeprefix('Value error, ')}{given}"
+    return f"{key}: {problem['msg'].removeprefix('Value error, ')}{given}"
 
 
 def _keys_at(path: list[str]) -> list[str]:

@@ -73,8 +73,12 @@ def eight_pairs(tmp_path_factory):
     return folder, codes, settings
 
 
+def of_folder(folder):
+    return {"archives": [folder / "train.parquet"], "codes": [folder / "train.npy"]}
+
+
 def learn(folder, settings, **changes):
-    names = {"train": folder / "train.parquet", "codes": folder / "train.npy", "tokenizer": folder / "tokenizer.json"}
+    names = of_folder(folder) | {"tokenizer": folder / "tokenizer.json"}
     train_prior(**{**names, "folder": folder, "settings": settings, "context": 6, "codes_k": 20, "seed": 0} | changes)
 
 
@@ -122,18 +126,29 @@ def test_a_twentieth_is_kept_for_validation(eight_pairs, tmp_path):
 def test_bpe_dropout_changes_the_training_and_follows_from_the_seed(eight_pairs, tmp_path):
     folder, _, settings = eight_pairs
     once = settings.model_copy(update={"optimisation": config.Optimisation(steps=2, batch_size=8)})
-    names = {"train": folder / "train.parquet", "codes": folder / "train.npy"}
-    train_tokenizer(names["train"], tmp_path / "tokenizer.json", config.Tokenizer(dropout=0.5))
+    train_tokenizer(folder / "train.parquet", tmp_path / "tokenizer.json", config.Tokenizer(dropout=0.5))
     logs = []
     for name, tokenizer in [("plain", folder), ("drawn", tmp_path), ("again", tmp_path)]:
-        learn(tmp_path / name, once, tokenizer=tokenizer / "tokenizer.json", **names | {"context": 12})
+        learn(tmp_path / name, once, tokenizer=tokenizer / "tokenizer.json", context=12, **of_folder(folder))
         logs.append((tmp_path / name / "log.csv").read_text())
     assert logs[0] != logs[1] == logs[2]
+
+
+def test_archives_are_learnt_one_after_the_other(eight_pairs, tmp_path):
+    folder, codes, settings = eight_pairs
+    rows = pd.DataFrame({"prompt_id": range(40), "candidate": 0, "caption": "", "scene": ""})
+    write_archive(tmp_path / "more.parquet", rows, np.zeros((40, 1, 1, 3), np.uint8))
+    np.save(tmp_path / "more.npy", np.repeat(codes, 5, axis=0))
+    once = settings.model_copy(update={"optimisation": config.Optimisation(steps=1, batch_size=8)})
+    both = {"archives": [tmp_path / "more.parquet", folder / "train.parquet"]}
+    both["codes"] = [tmp_path / "more.npy", folder / "train.npy"]
+    learn(tmp_path, once, tokenizer=folder / "tokenizer.json", **both)
+    assert json.loads((tmp_path / "model.json").read_text())["validation"]["pairs"] == 48 // 20
 
 
 def test_codes_that_do_not_fit_are_errors(eight_pairs):
     folder, codes, settings = eight_pairs
     np.save(folder / "fewer.npy", codes[:7])
-    for wrong in ({"codes": folder / "fewer.npy"}, {"codes_k": 10}):
+    for wrong in ({"codes": [folder / "fewer.npy"]}, {"codes_k": 10}):
         with pytest.raises(ValueError, match=r"grids with codes up to \d+ for the 8 captions"):
             learn(folder, settings, **wrong)

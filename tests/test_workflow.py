@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -13,38 +12,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from conftest import SMOKE, call, command, copy_project, environment, snakemake
 
 from dalle.config import load_config
 from dalle.provenance import ROOT, file_digest
 
-SMOKE = ("--configfile", "workflow/config/smoke.yaml")
 SYSTEMS = {"dalle1", "real", "dvae", "dvae_start", "shuffled"}
 # What follows from the metrics table, whatever changed in it.
 REPORT = {"metrics": 1, "cost": 1, "plot_blur": 1, "plot_candidates": 1, "headline": 1, "mirror": 1, "all": 1}
-
-
-def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    """Snakemake in ``folder``, waited for."""
-    return subprocess.run(
-        command(*arguments), cwd=folder, env=environment(), capture_output=True, text=True, check=False
-    )
-
-
-def snakemake(folder: Path, *arguments: str) -> str:
-    """What a call that succeeds prints, both streams."""
-    ran = call(folder, *arguments)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return ran.stdout + ran.stderr
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-
-
-def environment() -> dict[str, str]:
-    """Ours without what a user's shell may say about Snakemake, and with MLflow's store in the folder of the run."""
-    silent = {name: value for name, value in os.environ.items() if not name.startswith(("SNAKEMAKE", "MLFLOW"))}
-    return silent | {"PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def jobs(output: str) -> Counter:
@@ -56,17 +31,6 @@ def planned_files(output: str) -> set[str]:
     """Outputs and benchmarks of the jobs of a dry run."""
     lists = re.findall(r"^    (?:output|benchmark): (.+)$", output, flags=re.MULTILINE)
     return {path for line in lists for path in line.split(", ")}
-
-
-def copy_project(folder: Path) -> Path:
-    """The project as a clone would have it: everything git tracks or would track."""
-    asked = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(asked, cwd=ROOT, capture_output=True, check=True)
-    for name in listed.stdout.decode().split("\0"):
-        if name and (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    return folder
 
 
 def replace(file: Path, old: str, new: str) -> None:
@@ -210,14 +174,7 @@ def test_make_run_removes_the_lock_of_a_dead_run_alone(finished: Path, answer: i
     assert lock.exists() == is_left
 
 
-# The rest runs the smoke experiment.
-
-
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A copy of the project in which the smoke experiment has run, and what that printed."""
-    folder = copy_project(tmp_path_factory.mktemp("smoke"))
-    return folder, snakemake(folder, *SMOKE)
+# The rest looks at the smoke experiment (conftest.py), run once for all tests.
 
 
 def test_the_metrics_have_every_cell_of_the_sweep(smoke: tuple[Path, str]) -> None:

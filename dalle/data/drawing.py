@@ -10,6 +10,8 @@ from dalle.data.scenes import SIZES, Scene
 
 PAINT = {"red": (214, 40, 48), "green": (36, 176, 64), "blue": (44, 72, 214), "yellow": (246, 214, 40)}
 GROUND = {"grass": (112, 130, 92), "sand": (206, 188, 156), "water": (112, 158, 172), "night": (34, 34, 48)}
+TILE = 8  # pixels: textures repeat so that a code can hold one (a concession, like the lattice)
+STARRY = 0.2  # share of the night's tiles that have a star
 SUPERSAMPLING = 8  # subpixels a pixel's side, for smooth edges
 
 
@@ -38,28 +40,29 @@ def draw(scene: Scene, image_size: int, rng: np.random.Generator) -> UInt8[np.nd
         reach = len(cover) // 2
         patch = picture[thing.y - reach : thing.y + reach, thing.x - reach : thing.x + reach]
         patch += cover * (np.array(PAINT[thing.kind.colour]) - patch)
-    return (picture + rng.normal(0, 1.5, picture.shape)).clip(0, 255).round().astype(np.uint8)
+    return (picture + rng.normal(0, 2, picture.shape)).clip(0, 255).round().astype(np.uint8)
 
 
 def ground(background: str, image_size: int, rng: np.random.Generator) -> Float[np.ndarray, "size size 3"]:
     """An empty background: its colour with blades, grains, waves or stars, levels 0–255."""
-    noise = rng.normal(0, 1, (image_size, image_size))
-    texture = {"grass": _blades, "sand": _grains, "water": _waves, "night": _stars}[background](noise, rng)
-    return np.array(GROUND[background], dtype=float) + texture[..., None]
+    repeats = -(-image_size // TILE)
+    texture = np.tile(tile(background), (repeats, repeats))
+    if background == "night":
+        shining = rng.random((repeats, repeats)) < STARRY
+        texture = texture * np.kron(shining, np.ones((TILE, TILE)))
+    return np.array(GROUND[background], dtype=float) + texture[:image_size, :image_size, None]
 
 
-def _blades(noise: Float[np.ndarray, "size size"], rng: np.random.Generator) -> Float[np.ndarray, "size size"]:
-    return 22 * uniform_filter(noise, (7, 1), mode="wrap")
-
-
-def _grains(noise: Float[np.ndarray, "size size"], rng: np.random.Generator) -> Float[np.ndarray, "size size"]:
-    return 5 * noise + 12 * uniform_filter(noise, 3, mode="wrap")
-
-
-def _waves(noise: Float[np.ndarray, "size size"], rng: np.random.Generator) -> Float[np.ndarray, "size size"]:
-    y = np.arange(len(noise))[:, None]
-    return 9 * np.sin(2 * np.pi * (y / 8 + rng.random())) + 14 * uniform_filter(noise, (1, 9), mode="wrap")
-
-
-def _stars(noise: Float[np.ndarray, "size size"], rng: np.random.Generator) -> Float[np.ndarray, "size size"]:
-    return 3 * noise + 150 * (rng.random(noise.shape) < 0.006)
+@cache
+def tile(background: str) -> Float[np.ndarray, "tile tile"]:
+    """The piece of texture that repeats over a background, levels around 0; the same for ever."""
+    noise = np.random.default_rng(1).normal(0, 1, (TILE, TILE))
+    if background == "grass":
+        return 24 * uniform_filter(noise, (5, 1), mode="wrap")
+    if background == "sand":
+        return 16 * uniform_filter(noise, 2, mode="wrap")
+    if background == "water":
+        return 6 * noise + 12 * np.sin(2 * np.pi * np.arange(TILE) / TILE)[:, None]
+    star = np.zeros((TILE, TILE))
+    star[2, 5] = 150
+    return star

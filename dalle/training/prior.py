@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int64, Shaped
+from jaxtyping import Int64, Shaped, UInt16
 from torch import Tensor
 
 from dalle import config
@@ -21,8 +21,8 @@ VERSIONS = 8  # encodings of each caption where the tokenizer has BPE dropout
 
 
 def train_prior(
-    train: str | Path,
-    codes: str | Path,
+    archives: list[str | Path],
+    codes: list[str | Path],
     tokenizer: str | Path,
     folder: str | Path,
     settings: config.Prior,
@@ -30,7 +30,7 @@ def train_prior(
     codes_k: int,
     seed: int,
 ) -> None:
-    """Train on the captions of the archive ``train`` and the ``codes`` of its pictures (row by row).
+    """Train on the captions of the ``archives`` and the ``codes`` of their pictures (file by file, row by row).
 
     Writes weights.safetensors, model.json and log.csv into ``folder``. model.json has the shape of the model and its
     validation losses, nats a token, on the last pairs, which training does not see. Raises ValueError if captions and
@@ -39,12 +39,9 @@ def train_prior(
     from safetensors.torch import save_file
 
     folder, words = Path(folder), Tokenizer(tokenizer)
-    captions, grids = read_rows(train)["caption"].tolist(), np.load(codes)
-    if len(captions) != len(grids) or grids.max() >= codes_k:
-        raise ValueError(
-            f"{codes}: {len(grids)} grids with codes up to {grids.max()} for the {len(captions)} captions of {train} "
-            f"and dvae.codes = {codes_k}"
-        )
+    pairs = [_read_pairs(*files, codes_k) for files in zip(archives, codes, strict=True)]
+    captions = [caption for some, _ in pairs for caption in some]
+    grids = np.concatenate([some for _, some in pairs])
     torch.manual_seed(seed_for(seed, "prior", "start"))
     model = Transformer(prior_shape(settings, context, words.vocab_size, grids.shape[-1], codes_k))
     flat = torch.from_numpy(grids.reshape(len(grids), -1).astype(np.int32))
@@ -58,6 +55,18 @@ def train_prior(
     write_shape(folder / "model.json", model.shape, validation=_validation(model, held_out, flat[seen:]))
     with atomic(folder / "weights.safetensors") as temporary:
         save_file(weights, temporary)
+
+
+def _read_pairs(
+    archive: str | Path, codes: str | Path, codes_k: int
+) -> tuple[list[str], UInt16[np.ndarray, "pairs grid grid"]]:
+    captions, grids = read_rows(archive)["caption"].tolist(), np.load(codes)
+    if len(captions) != len(grids) or grids.max() >= codes_k:
+        raise ValueError(
+            f"{codes}: {len(grids)} grids with codes up to {grids.max()} for the {len(captions)} captions of {archive} "
+            f"and dvae.codes = {codes_k}"
+        )
+    return captions, grids
 
 
 def prior_shape(settings: config.Prior, context: int, text_vocab: int, grid: int, codes: int) -> Shape:

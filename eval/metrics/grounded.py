@@ -68,7 +68,7 @@ def fix_threshold(readings: list[Reading], truths: list[Scene], share: float = 0
     if len(fits) < share * len(readings):
         raise ValueError(f"the reader is right on {len(fits)} of {len(readings)} real pictures, needed are {share:.0%}")
     surplus = len(fits) - int(np.ceil(share * len(readings)))
-    return float(np.floor(100 * sorted(fits)[surplus]) / 100)
+    return int(round(100 * sorted(fits)[surplus], 6)) / 100  # rounded first: 100 * 0.29 is 28.999…
 
 
 def _multiset(things: tuple[Thing, ...], part: str) -> list[str]:

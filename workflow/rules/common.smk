@@ -72,6 +72,8 @@ experiment = read_experiment(config)
 SHARDS = range(experiment.sampling.shards)
 BLOCKS = range(experiment.sampling.blocks)
 RADII = [f"{radius:g}" for radius in experiment.evaluation.blur]
+# The captioned pictures stand last: the last pairs are kept for validation.
+PRIOR_SPLITS = ["uncaptioned"] * experiment.prior.uncaptioned + ["train"]
 N_MAX = experiment.sampling.n_candidates[-1]
 # Comparisons for people: two systems of suite val, each with the N that its pictures were chosen from.
 PAIRS = {

@@ -30,14 +30,14 @@ rule dvae:
 
 rule codes:
     input:
-        train="<results>/data/train.parquet",
+        pictures="<results>/data/{split}.parquet",
         dvae="<results>/dvae/weights.safetensors",
     output:
-        "<results>/codes/train.npy",
+        "<results>/codes/{split}.npy",
     log:
-        "<results>/logs/codes.log",
+        "<results>/logs/codes/{split}.log",
     benchmark:
-        "<results>/benchmarks/codes/all.tsv"
+        "<results>/benchmarks/codes/{split}.tsv"
     priority: 1
     conda:
         "../../environment.yml"
@@ -52,8 +52,8 @@ rule codes:
 
 rule prior:
     input:
-        train="<results>/data/train.parquet",
-        codes="<results>/codes/train.npy",
+        archives=expand("<results>/data/{split}.parquet", split=PRIOR_SPLITS),
+        codes=expand("<results>/codes/{split}.npy", split=PRIOR_SPLITS),
         tokenizer="<results>/tokenizer/tokenizer.json",
     output:
         weights="<results>/prior/weights.safetensors",
@@ -70,7 +70,7 @@ rule prior:
     resources:
         gpu=1,
     params:
-        settings=slice_of(experiment.prior),
+        settings=slice_of(experiment.prior, without=["uncaptioned"]),
         context=experiment.tokenizer.context,
         codes_k=experiment.dvae.codes,
         seed=experiment.seed,

@@ -82,7 +82,8 @@ rule metrics:
 
 rule cost:
     input:
-        expand("<results>/benchmarks/{rule}/all.tsv", rule=["scenes", "dvae", "codes", "prior", "clip"]),
+        expand("<results>/benchmarks/{rule}/all.tsv", rule=["scenes", "dvae", "prior", "clip"]),
+        expand("<results>/benchmarks/codes/{split}.tsv", split=PRIOR_SPLITS),
         expand("<results>/benchmarks/{rule}/{shard}-{block}.tsv", rule=["sample", "score"], shard=SHARDS, block=BLOCKS),
         expand("<results>/benchmarks/dalle1/{suite}.tsv", suite=SUITES),
         expand("<results>/benchmarks/features/blur{radius}.tsv", radius=RADII),

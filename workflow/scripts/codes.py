@@ -7,4 +7,4 @@ with job_log(snakemake.log[0]):
 
     from dalle.systems.codes import write_codes
 
-    write_codes(Path(snakemake.input.dvae).parent, snakemake.input.train, snakemake.output[0])
+    write_codes(Path(snakemake.input.dvae).parent, snakemake.input.pictures, snakemake.output[0])

@@ -11,4 +11,4 @@ with job_log(snakemake.log[0]):
     given, params = snakemake.input, snakemake.params
     folder, settings = Path(snakemake.output.weights).parent, Prior.model_validate(params.settings)
     sizes = {"context": params.context, "codes_k": params.codes_k}
-    train_prior(given.train, given.codes, given.tokenizer, folder, settings, seed=params.seed, **sizes)
+    train_prior(given.archives, given.codes, given.tokenizer, folder, settings, seed=params.seed, **sizes)

@@ -1,0 +1,55 @@
+"""Snakemake in a copy of the project, and the smoke experiment: run once, for all the tests that look at its files."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dalle.provenance import ROOT
+
+SMOKE = ("--configfile", "workflow/config/smoke.yaml")
+
+
+def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Snakemake in ``folder``, waited for."""
+    return subprocess.run(
+        command(*arguments), cwd=folder, env=environment(), capture_output=True, text=True, check=False
+    )
+
+
+def snakemake(folder: Path, *arguments: str) -> str:
+    """What a call that succeeds prints, both streams."""
+    ran = call(folder, *arguments)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout + ran.stderr
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+
+
+def environment() -> dict[str, str]:
+    """Ours without what a user's shell may say about Snakemake, and with MLflow's store in the folder of the run."""
+    silent = {name: value for name, value in os.environ.items() if not name.startswith(("SNAKEMAKE", "MLFLOW"))}
+    return silent | {"PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def copy_project(folder: Path) -> Path:
+    """The project as a clone would have it: everything git tracks or would track."""
+    asked = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(asked, cwd=ROOT, capture_output=True, check=True)
+    for name in listed.stdout.decode().split("\0"):
+        if name and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A copy of the project in which the smoke experiment has run, and what that printed. Not to be written into."""
+    folder = copy_project(tmp_path_factory.mktemp("smoke"))
+    return folder, snakemake(folder, *SMOKE)
