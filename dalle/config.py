@@ -115,7 +115,7 @@ class Prior(Settings):
     )
     text_loss: Share = Field(0.125, description="weight of the text loss; the image loss has the rest (paper: 1/8)")
     optimisation: Optimisation = Optimisation(
-        optimiser="muon", steps=3000, learning_rate=6e-3, warmup=50, weight_decay=0.045
+        optimiser="muon", steps=2600, learning_rate=6e-3, warmup=50, weight_decay=0.045
     )
 
 

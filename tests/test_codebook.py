@@ -65,7 +65,7 @@ def test_at_the_start_a_cells_code_is_its_nearest_patch(pixels, model):
     assert len(chosen.unique()) > 12
     assert (distances.gather(1, chosen[:, None])[:, 0] - distances.min(1).values).max() < 1e-3
     plain = ((patches_of(pixels[:6]).flatten(3).flatten(0, 2)[:, None] - codebook(model).flatten(1)) ** 2).sum(-1)
-    assert (plain.argmin(1) != chosen).float().mean() > 0.05  # the space makes a difference
+    assert (plain.argmin(1) != chosen).float().mean() > 0.02  # the space makes a difference
 
 
 def test_at_the_start_a_picture_is_laid_of_its_codes_patches(pixels, model):
@@ -88,7 +88,7 @@ def test_rare_content_gets_codes_of_its_own(pixels, monkeypatch):
 
     by_chance = perceived(patches[torch.randperm(len(patches), generator=torch.Generator().manual_seed(0))[:500]])
     plain = torch.from_numpy(_cluster(by_chance.numpy(), 64, seed=0).cluster_centers_)
-    assert error(kmeans_patches(pixels, 8, 64, seed=0)) < 0.8 * error(perceived(plain, 1 / BRIGHTNESS))
+    assert error(kmeans_patches(pixels, 8, 64, seed=0)) < 0.7 * error(perceived(plain, 1 / BRIGHTNESS))
 
 
 def test_the_codebook_follows_from_the_seed(pixels):

@@ -6,13 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch.distributions import Categorical, kl_divergence
 
 from dalle.config import DVAE, Optimisation
-from dalle.data.drawing import draw
-from dalle.data.scenes import all_pairs, random_scenes
-from dalle.images import read_archive, to_float, write_archive
+from dalle.images import read_archive, to_float, to_uint8, write_archive
 from dalle.models.dvae import (
     Decoder,
     DiscreteVAE,
@@ -230,9 +229,9 @@ def write_pictures(path, pixels):
 @pytest.fixture(scope="module")
 def learnt(tmp_path_factory):
     """The dVAE that was trained on two archives of four pictures, and the pictures."""
-    folder, rng = tmp_path_factory.mktemp("dvae"), np.random.default_rng(0)
-    scenes = random_scenes(rng, all_pairs(), 64, 8)
-    pixels = np.stack([draw(next(scenes), 64, rng) for _ in range(8)])
+    folder = tmp_path_factory.mktemp("dvae")
+    clouds = F.interpolate(noise(8, 3, 9, 9), size=64, mode="bicubic")
+    pixels = to_uint8(torch.sigmoid(1.5 * clouds))
     archives = [write_pictures(folder / f"{name}.parquet", pixels[4 * name : 4 * name + 4]) for name in (0, 1)]
     train_dvae(archives, folder / "dvae", LEARNING, 0)
     return folder / "dvae", pixels
@@ -245,12 +244,11 @@ def squared_error(folder, weights, pixels):
 
 def test_eight_pictures_are_learnt(learnt):
     folder, pixels = learnt
-    flat = ((pixels - pixels.mean((1, 2), keepdims=True)) ** 2).mean()  # every picture in its own mean colour
     before, after = (squared_error(folder, weights, pixels) for weights in ("start", "weights"))
-    assert after < before / 1.8 < flat / 5
+    assert after < before / 5
     log_file = pd.read_csv(folder / "log.csv")
-    assert log_file["subpixel_nats"].iloc[-1] < log_file["subpixel_nats"].iloc[0] - 0.04
-    assert log_file["perplexity"].iloc[-1] > 8  # no collapse
+    assert log_file["subpixel_nats"].iloc[-1] < log_file["subpixel_nats"].iloc[0] - 0.2
+    assert log_file["perplexity"].iloc[-1] > 32  # no collapse: half of the codes are in use
 
 
 def test_the_start_is_the_untrained_dvae(learnt):
