@@ -186,7 +186,7 @@ def _losses(axes: Axes, log: pd.DataFrame) -> None:
         axes.plot(curve["step"], smooth, color=colour, label=name.replace("_nats", ", nats"))
     axes.set_xlim(left=0)
     if len(names) > 1:
-        axes.legend(loc="upper right")
+        axes.legend(loc="best")
 
 
 def plot_training(logs: Mapping[str, str | Path], out: str | Path) -> None:
