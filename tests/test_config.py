@@ -69,9 +69,9 @@ def test_the_default_experiment_is_the_one_described() -> None:
         ({"sampling": {"n_candidates": [1, 2]}}, r"config sampling: block: 32 does not divide .*n_candidates, 2"),
         ({"sampling": {"block": 3}}, r"config sampling\.block: 3 is not a power of two; allowed are 1, 2, 4"),
         ({"sampling": {"temperature": 0}}, r"config sampling\.temperature: .*greater than 0, given 0"),
-        ({"evaluation": {"blur": [0, -1]}}, r"config evaluation: blur: .*-1.* must be distinct radii ≥ 0"),
-        ({"evaluation": {"blur": [0, 2, 2]}}, r"config evaluation: blur: .*distinct"),
-        ({"evaluation": {"blur": []}}, r"config evaluation: blur: \[\] must be"),
+        ({"evaluation": {"blur": [0, -1]}}, r"config key evaluation: blur: .*-1.* must be distinct radii ≥ 0"),
+        ({"evaluation": {"blur": [0, 2, 2]}}, r"config key evaluation: blur: .*distinct"),
+        ({"evaluation": {"blur": []}}, r"config key evaluation: blur: \[\] must be"),
         (
             {"evaluation": {"extractor": "inception"}},
             r"evaluation\.extractor: .*'imagenet-lite', given 'inception'",

@@ -145,7 +145,7 @@ def test_every_shipped_experiment_has_a_plan(finished: Path, name: str) -> None:
     ("mistake", "says"),
     [
         ("priro: {}", r"Error: config key priro is unknown; did you mean prior\?"),
-        ("evaluation: {blur: [0, -1]}", r"Error: config evaluation: blur: .* must be distinct radii ≥ 0"),
+        ("evaluation: {blur: [0, -1]}", r"Error: config key evaluation: blur: .* must be distinct radii ≥ 0"),
         ("data: {image_size: 60}", r"Error: config.*: dvae\.downsample: 8 does not divide"),
     ],
 )
