@@ -53,22 +53,22 @@ def test_the_default_experiment_is_the_one_described() -> None:
         ({"dvea": {}}, r"config key dvea is unknown; did you mean dvae\? \(allowed: .*prior.*\)"),
         ({"prior": {"dept": 3}}, r"config key prior\.dept is unknown; did you mean depth\? \(allowed: .*heads.*\)"),
         ({"prior": {"optimisation": {"steps": 1, "lr": 1}}}, r"prior\.optimisation\.lr is unknown.*learning_rate"),
-        ({"experiment": None}, r"config experiment: .*string, given None"),
-        ({"experiment": "../up"}, r"config experiment: .*pattern.*given '\.\./up'"),
-        ({"prior": {"depth": "three"}}, r"config prior\.depth: .*integer.*given 'three'"),
-        ({"prior": {"depth": 0}}, r"config prior\.depth: .*greater than 0, given 0"),
-        ({"prior": 3}, r"config prior: .*given 3"),
-        ({"prior": {"optimisation": {"steps": -1}}}, r"config prior\.optimisation\.steps: .*given -1"),
-        ({"prior": {"optimisation": {}}}, r"config prior\.optimisation\.steps: Field required"),
+        ({"experiment": None}, r"config key experiment: .*string, given None"),
+        ({"experiment": "../up"}, r"config key experiment: .*pattern.*given '\.\./up'"),
+        ({"prior": {"depth": "three"}}, r"config key prior\.depth: .*integer.*given 'three'"),
+        ({"prior": {"depth": 0}}, r"config key prior\.depth: .*greater than 0, given 0"),
+        ({"prior": 3}, r"config key prior: .*given 3"),
+        ({"prior": {"optimisation": {"steps": -1}}}, r"config key prior\.optimisation\.steps: .*given -1"),
+        ({"prior": {"optimisation": {}}}, r"config key prior\.optimisation\.steps: Field required"),
         (
             {"sampling": {"n_candidates": [1, 2, 3]}},
             r"sampling\.n_candidates: \[1, 2, 3\] .*allowed are \[1\], ",
         ),
         ({"sampling": {"n_candidates": [2, 4]}}, r"sampling\.n_candidates: \[2, 4\] .*begins with 1"),
         ({"sampling": {"n_candidates": []}}, r"sampling\.n_candidates: \[\] .*allowed"),
-        ({"sampling": {"n_candidates": [1, 2]}}, r"config sampling: block: 32 does not divide .*n_candidates, 2"),
-        ({"sampling": {"block": 3}}, r"config sampling\.block: 3 is not a power of two; allowed are 1, 2, 4"),
-        ({"sampling": {"temperature": 0}}, r"config sampling\.temperature: .*greater than 0, given 0"),
+        ({"sampling": {"n_candidates": [1, 2]}}, r"config key sampling: block: 32 does not divide .*n_candidates, 2"),
+        ({"sampling": {"block": 3}}, r"config key sampling\.block: 3 is not a power of two; allowed are 1, 2, 4"),
+        ({"sampling": {"temperature": 0}}, r"config key sampling\.temperature: .*greater than 0, given 0"),
         ({"evaluation": {"blur": [0, -1]}}, r"config key evaluation: blur: .*-1.* must be distinct radii ≥ 0"),
         ({"evaluation": {"blur": [0, 2, 2]}}, r"config key evaluation: blur: .*distinct"),
         ({"evaluation": {"blur": []}}, r"config key evaluation: blur: \[\] must be"),
@@ -93,7 +93,7 @@ def test_every_mistake_is_named_at_once() -> None:
 
 
 def test_a_missing_name_is_missed() -> None:
-    with pytest.raises(ValueError, match="config experiment: Field required"):
+    with pytest.raises(ValueError, match="config key experiment: Field required"):
         load_config({})
 
 
