@@ -13,7 +13,7 @@ export DO_NOT_TRACK := true
 # A killed run (kill -9, power) leaves its lock: it goes if no Snakemake and none of its jobs is left. Files are written
 # whole or not at all, so going on over "incomplete" ones is safe.
 run: $(READY)
-	@pgrep -f 'bin/[s]nakemake|-m [s]nakemake|[s]nakemake/scripts/' > /dev/null; test $$? -ne 1 || rm -rf .snakemake/locks
+	@pgrep -f 'bin/[s]nakemake|-m [s]nakemake|[s]nakemake/scripts/' > /dev/null 2>&1; test $$? -ne 1 || rm -rf .snakemake/locks
 	snakemake --cores all --rerun-incomplete
 
 test: $(READY)

@@ -158,7 +158,9 @@ class Sampling(Settings):
     batch_size: Positive = Field(256, description="candidates scored together; scores hardly depend on it")
     shards: Positive = Field(2, description="jobs a suite is cut into; candidates do not depend on it")
     block: Annotated[int, AfterValidator(_power_of_two)] = Field(
-        32, description="candidates a caption that one job draws; a larger N adds blocks and keeps those drawn"
+        32,
+        description="candidates a caption that one job draws; a larger N adds blocks and keeps those drawn; "
+        "a block of fewer than 32 takes as long as one of 32",
     )
 
     @model_validator(mode="after")

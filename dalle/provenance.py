@@ -68,11 +68,21 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 def run_facts() -> dict[str, str | None]:
-    """What ran: Python, platform, the project's commit (None outside a clone), versions of the packages that count."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    """What ran: Python, platform, the project's commit, versions of the packages that count.
+
+    The commit is None outside a clone and where there is no git.
+    """
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "commit": commit.stdout.strip() or None,
+        "commit": _commit(),
         **{name: version(name) for name in PACKAGES},
     }
+
+
+def _commit() -> str | None:
+    try:
+        asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return asked.stdout.strip() or None

@@ -110,8 +110,8 @@ def mirror(results: str | Path, config: dict, out: str | Path) -> None:
     """The results folder as runs of the MLflow experiment ``config["experiment"]``; ``out`` (JSON) names their ids.
 
     The store is MLflow's default (``mlflow.db`` and ``mlruns`` in the current folder) unless MLFLOW_TRACKING_URI says
-    otherwise. Runs of a former mirror of this experiment are replaced: they go to MLflow's trash, which ``mlflow gc``
-    empties. Nothing is sent anywhere.
+    otherwise; without that variable nothing leaves the machine. Runs of a former mirror of this experiment are
+    replaced: they go to MLflow's trash, which ``mlflow gc`` empties.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read once, when mlflow is imported
     from mlflow import MlflowClient

@@ -118,3 +118,8 @@ def test_run_facts_name_the_pair_that_must_match() -> None:
     facts = run_facts()
     assert facts["torch"].startswith("2.14.1")
     assert facts["torchvision"].startswith("0.29.1")
+
+
+def test_run_facts_need_no_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert run_facts()["commit"] is None

@@ -46,6 +46,9 @@ def grade(reading: Reading, truth: Scene, threshold: float) -> dict[str, bool]:
 
     ``clean`` asks that every component fits its stencil with an IoU of at least ``threshold``. A part is judged
     leniently where another part is wrong (colours as a multiset, whatever the shapes), and strictly in the conjunction.
+    Two things whose kinds are not the wanted ones stand in no relation.
+
+    Not seen: specks of paint of at most ``SPECK`` pixels, and patches of another ground that is not in the majority.
     """
     seen, wanted = reading.scene.things, truth.things
     parts = {
