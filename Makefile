@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Snakemake starts Python by its path without quoting it.
+$(if $(word 2,$(CURDIR)),$(error dalle-bench cannot work in a folder whose path has a space: $(CURDIR)))
+
 export PATH := $(abspath $(BIN)):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true

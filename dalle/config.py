@@ -5,6 +5,7 @@ that name the nearest known key. A default that departs from the paper says so. 
 Snakemake reads it at every parse.
 """
 
+import json
 from difflib import get_close_matches
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -19,7 +20,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Settings(BaseModel):
     """A group of settings: immutable, and closed to unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _power_of_two(value: int) -> int:
@@ -32,20 +33,18 @@ class Scenes(Settings):
     """The embedded picture world: procedural, captioned, exactly gradable. No download."""
 
     kind: Literal["scenes"] = "scenes"
-    image_size: Positive = Field(64, description="side of the square pictures, pixels")
+    image_size: int = Field(64, ge=32, description="side of the square pictures, pixels")
     lattice: Positive = Field(
         8, description="object centres lie on multiples of this many pixels (a concession to small code grids)"
     )
     train: Positive = Field(16_000, description="captioned training pictures")
-    uncaptioned: int = Field(
-        8_000, ge=0, description="further pictures, of held-out pairs, without captions; only the dVAE sees them"
-    )
+    uncaptioned: Positive = Field(8_000, description="further pictures, of held-out pairs, without captions")
     held_out: tuple[str, ...] = Field(
         ("red triangle", "green ring", "blue square", "yellow circle"),
         description="colour×shape pairs that occur in no caption and no captioned picture of the training set",
     )
-    val: Positive = Field(256, description="captions of the suite 'val': unseen captions of seen pairs")
-    zeroshot: Positive = Field(128, description="captions of the suite 'zeroshot': each names a held-out pair")
+    val: int = Field(256, ge=2, description="captions of the suite 'val': unseen captions of seen pairs")
+    zeroshot: int = Field(128, ge=2, description="captions of the suite 'zeroshot': each names a held-out pair")
 
 
 class Tokenizer(Settings):
@@ -93,7 +92,10 @@ class DVAE(Settings):
         (0.5, 0.0625), description="Gumbel-softmax τ, first and last, cosine (paper: 1 → 1/16)"
     )
     kl_weight: float = Field(
-        6.6, ge=0, description="β at its full height (paper: 6.6); grows from 0 over the first tenth"
+        1.0,
+        ge=0,
+        description="β at its full height, after growing from 0 over the first tenth (paper: 6.6, which with ln b ≥ 0 "
+        "outweighs the likelihood: plain cells take codes of rare things, and their specks)",
     )
     min_log_scale: float = Field(
         0.0, description="lower bound of ln b; without it large errors are explained by a large b and left standing"
@@ -190,7 +192,12 @@ class Evaluation(Settings):
 
     @model_validator(mode="after")
     def _radii(self) -> "Evaluation":
-        if not self.blur or min(self.blur) < 0 or len(set(self.blur)) != len(self.blur) or 0 not in self.blur:
+        if (
+            not self.blur
+            or min(self.blur) < 0
+            or len({f"{radius:g}" for radius in self.blur}) < len(self.blur)
+            or 0 not in self.blur
+        ):
             raise ValueError(f"blur: {list(self.blur)} must be distinct radii ≥ 0, 0 among them")
         return self
 
@@ -236,6 +243,19 @@ class Experiment(Settings):
         for name, part in (("prior", self.prior), ("clip", self.clip)):
             if part.width % part.heads:
                 raise ValueError(f"{name}.width: {part.width} is not a multiple of {name}.heads = {part.heads}")
+        data, smallest = self.data, min(self.data.val, self.data.zeroshot)
+        if self.evaluation.splits > smallest:
+            raise ValueError(
+                f"evaluation.splits: {self.evaluation.splits} is more than the {smallest} captions of a suite"
+            )
+        examples = {"dvae": data.train + data.uncaptioned, "prior": data.train * 19 // 20, "clip": data.train}
+        for stage, num in examples.items():
+            batch_size = getattr(self, stage).optimisation.batch_size
+            if batch_size > num:
+                raise ValueError(f"{stage}.optimisation.batch_size: {batch_size} is more than the {num} examples")
+        for stage in ("dvae", "clip"):
+            if getattr(self, stage).optimisation.optimiser == "muon":
+                raise ValueError(f"{stage}.optimisation.optimiser: muon is for the prior's blocks; allowed is adamw")
         if self.human.pairs > self.data.val:
             raise ValueError(f"human.pairs: {self.human.pairs} is more than data.val = {self.data.val} captions")
         return self
@@ -247,7 +267,7 @@ def load_config(values: dict[str, Any]) -> Experiment:
     Raises ValueError with one line for each mistake: the key, what was given, what is allowed, the nearest known key.
     """
     try:
-        return Experiment.model_validate(values)
+        return Experiment.model_validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
         raise ValueError("; ".join(_sentence(problem) for problem in error.errors())) from None
 

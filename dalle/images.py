@@ -3,7 +3,6 @@
 An image archive is a parquet file with a ``datasets`` Image column (PNG, lossless) and one row a picture.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -61,28 +60,39 @@ def _png(image: UInt8[np.ndarray, "h w 3"]) -> dict[str, bytes | None]:
 
 
 def read_rows(path: str | Path) -> pd.DataFrame:
-    """The rows of an archive without their pixels."""
-    return pd.read_parquet(path, columns=ROW_COLUMNS)
+    """The rows of an archive without their pixels. Raises ValueError for a file that is no archive."""
+    return _read(path, ROW_COLUMNS)
 
 
 def read_archive(path: str | Path) -> tuple[pd.DataFrame, UInt8[np.ndarray, "n h w 3"]]:
-    """Rows and pixels of an archive. Raises ValueError naming the row whose picture cannot be read."""
+    """Rows and pixels of an archive.
+
+    Raises ValueError for a file that is no archive or has no row, and names the row whose picture cannot be read.
+    """
     from io import BytesIO
 
     from PIL import Image
 
-    table = pd.read_parquet(path)
+    table = _read(path, [*ROW_COLUMNS, "image"])
     pictures = []
     for number, cell in enumerate(table["image"]):
         try:
             pictures.append(np.asarray(Image.open(BytesIO(cell["bytes"])).convert("RGB")))
         except (OSError, TypeError, KeyError) as error:
             raise ValueError(f"{path}, row {number}: the picture cannot be read ({error})") from None
-    if len({picture.shape for picture in pictures}) > 1:
-        raise ValueError(f"{path}: pictures of different sizes {sorted({picture.shape for picture in pictures})}")
+    sizes = sorted({picture.shape for picture in pictures})
+    if len(sizes) != 1:
+        raise ValueError(
+            f"{path}: pictures of {len(sizes)} sizes {sizes}; allowed is one size, and at least one picture"
+        )
     return table[ROW_COLUMNS], np.stack(pictures)
 
 
-def scene_of(row: pd.Series) -> dict:
-    """The scene a picture should show, {} where the archive does not know."""
-    return json.loads(row["scene"]) if row["scene"] else {}
+def _read(path: str | Path, columns: list[str]) -> pd.DataFrame:
+    import pyarrow as pa
+
+    try:
+        return pd.read_parquet(path, columns=columns)
+    except (pa.ArrowInvalid, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} is no image archive: needed is parquet with columns {columns} ({reason})") from None

@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+UMASK = os.umask(0)  # can only be read by setting it
+os.umask(UMASK)
 PACKAGES = ("torch", "torchvision", "torch-fidelity", "open_clip_torch", "datasets", "pandas", "snakemake", "mlflow")
 
 
@@ -62,6 +64,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
     try:
         yield temporary
+        if temporary.is_file():
+            temporary.chmod(0o666 & ~UMASK)  # some writers make files that nobody else may read
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -50,9 +50,13 @@ def _suite_table(rows: pd.DataFrame) -> Table:
 
 
 def _reranker_table(report: dict[str, dict[str, float]]) -> Table:
-    table = _table("what is wrong in the other caption", "right %", "n")
-    for name, result in report.items():
-        table.add_row(name.replace("_", " "), f"{100 * result['accuracy']:.1f}", f"{result['n']:,}")
+    """One row an aspect: the picture chooses between two captions, the caption between two pictures."""
+    table = _table("what is wrong in the other", "of two captions, %", "of two pictures, %", "n")
+    aspects = [name.removeprefix("picture ") for name in report if name != "retrieval"]
+    for aspect in dict.fromkeys(aspects):
+        results = [report.get(aspect), report.get(f"picture {aspect}")]
+        shares = [f"{100 * result['accuracy']:.1f}" if result else "" for result in results]
+        table.add_row(aspect, *shares, f"{next(result['n'] for result in results if result):,}")
     return table
 
 
@@ -74,8 +78,12 @@ def write_headline(metrics: str | Path, clip_report: str | Path, data_report: st
     console.print(*_data_lines(json.loads(Path(data_report).read_text(encoding="utf-8"))), sep="\n")
     for suite, rows in table[table["blur"] == 0].groupby("suite"):
         console.print(f"\nSuite {suite}: {rows['n'].max():,} captions, no blur", _suite_table(rows), sep="\n")
-    console.print("The reranker's choice between a picture's caption and one with a mistake (chance 50 %)")
-    console.print(_reranker_table(json.loads(Path(clip_report).read_text(encoding="utf-8"))))
+    console.print("FID is biased upwards by few pictures: compare rows of one suite only.\n")
+    reranker = json.loads(Path(clip_report).read_text(encoding="utf-8"))
+    console.print("How often the reranker chooses rightly between two, one of them with a mistake (chance 50 %)")
+    console.print(_reranker_table(reranker))
+    if found := reranker.get("retrieval"):
+        console.print(f"The right picture among {found['n']:,}: {100 * found['accuracy']:.1f} %\n")
     for name, place in PLACES.items():
         console.print(f"{name:<12} {Path(out).parent / place}", soft_wrap=True)
     console.print(f"{'MLflow':<12} mlflow ui")

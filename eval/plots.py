@@ -124,7 +124,7 @@ def plot_blur(metrics: str | Path, out: str | Path) -> None:
             _blur_of_ours(axes, rows[rows["system"] == OURS])
             axes.xaxis.set_major_locator(FixedLocator(sorted(rows["blur"].unique())))
             axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-            axes.set_ylim(bottom=LEAST[name])
+            axes.set_ylim(LEAST[name], 1.06 * rows["value"].max())
         for axes in panels[-1]:
             axes.set_xlabel("blur of both sides: σ, pixels of a 256-pixel picture")
         _legend(figure)
@@ -168,7 +168,7 @@ def plot_candidates(metrics: str | Path, out: str | Path) -> None:
                 _level(axes, rows[rows["system"] == system], system)
             _line(axes, rows[rows["system"] == OURS], "n_candidates", OURS, suffix=", best of N")
             _candidates_axis(axes, sorted(rows["n_candidates"].unique()))
-            axes.set_ylim(bottom=LEAST[name])
+            axes.set_ylim(LEAST[name], 1.06 * rows["value"].max())
             if name == "grounded":
                 _grounded_extras(axes, of_suite)
         for axes in panels[-1]:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dalle.images import ROW_COLUMNS, read_archive, read_rows, scene_of, to_float, to_uint8, write_archive
+from dalle.images import ROW_COLUMNS, read_archive, read_rows, to_float, to_uint8, write_archive
 
 
 def make(num=5, size=6):
@@ -81,10 +81,14 @@ def test_pictures_of_different_sizes_are_no_archive(tmp_path):
     write_archive(tmp_path / "a.parquet", *make(size=6))
     write_archive(tmp_path / "b.parquet", *make(size=7))
     pd.concat([pd.read_parquet(tmp_path / name) for name in ("a.parquet", "b.parquet")]).to_parquet(tmp_path / "c")
-    with pytest.raises(ValueError, match=r"different sizes \[\(6, 6, 3\), \(7, 7, 3\)\]"):
+    with pytest.raises(ValueError, match=r"pictures of 2 sizes \[\(6, 6, 3\), \(7, 7, 3\)\]"):
         read_archive(tmp_path / "c")
 
 
-def test_a_scene_is_its_json_and_empty_where_none_is_known():
-    assert scene_of(pd.Series({"scene": '{"background":"sand"}'})) == {"background": "sand"}
-    assert scene_of(pd.Series({"scene": ""})) == {}
+def test_a_file_that_is_no_archive_is_named(tmp_path):
+    pd.DataFrame({"caption": ["a ring"]}).to_parquet(tmp_path / "rows.parquet")
+    (tmp_path / "text.parquet").write_text("no parquet")
+    for name in ("rows.parquet", "text.parquet"):
+        for reading in (read_archive, read_rows):
+            with pytest.raises(ValueError, match=f"{name} is no image archive: needed is parquet with columns"):
+                reading(tmp_path / name)

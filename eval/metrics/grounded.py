@@ -16,7 +16,7 @@ from dalle.data.scenes import SHAPES, SIZES, Kind, Scene, Thing
 
 PARTS = ("number", "colour", "shape", "size", "relation", "background", "clean")
 COLOURS = {**PAINT, **GROUND, "star": (190, 190, 200)}
-SPECK = 12  # pixels: components up to this size are dirt of the edges, not things
+SPECK = 2  # pixels: no real picture has a bigger piece of paint that is no thing
 OFFSETS = (-1, 0, 1)  # pixels around the middle of a component's box where a stencil is tried
 
 

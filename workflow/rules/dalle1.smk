@@ -42,8 +42,6 @@ rule codes:
     conda:
         "../../environment.yml"
     threads: 1
-    resources:
-        gpu=1,
     params:
         code=code_of("codes"),
     script:
@@ -122,8 +120,6 @@ rule sample:
     conda:
         "../../environment.yml"
     threads: 1
-    resources:
-        gpu=1,
     params:
         settings=slice_of(experiment.sampling, without=UNSEEN_BY_CANDIDATES),
         unseen=untracked({name: getattr(experiment.sampling, name) for name in UNSEEN_BY_CANDIDATES}),
@@ -150,8 +146,6 @@ rule score:
     conda:
         "../../environment.yml"
     threads: 1
-    resources:
-        gpu=1,
     params:
         batch_size=untracked(experiment.sampling.batch_size),
         suites=SUITES,

@@ -16,8 +16,6 @@ rule features:
     conda:
         "../../environment.yml"
     threads: 1
-    resources:
-        gpu=1,
     params:
         extractor=experiment.evaluation.extractor,
         code=code_of("features"),
