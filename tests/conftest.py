@@ -38,10 +38,14 @@ def environment() -> dict[str, str]:
 
 
 def copy_project(folder: Path) -> Path:
-    """The project as a clone would have it: everything git tracks or would track."""
+    """The project as a clone would have it: what git tracks or would track; where git cannot say, all but results."""
     asked = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(asked, cwd=ROOT, capture_output=True, check=True)
-    for name in listed.stdout.decode().split("\0"):
+    try:
+        listed = subprocess.run(asked, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        made = shutil.ignore_patterns(".venv", ".git", "results", ".snakemake", "mlruns", "mlflow.db*", "__pycache__")
+        return Path(shutil.copytree(ROOT, folder, ignore=made, dirs_exist_ok=True))
+    for name in listed:
         if name and (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
