@@ -114,7 +114,7 @@ def test_training_writes_a_model_that_loads_and_an_account_of_every_aspect(tmp_p
     from dalle.tokenizer import train_tokenizer
     from dalle.training.clip import train_clip
 
-    write_scenes(Scenes(train=64, uncaptioned=0, val=8, zeroshot=8), 0, tmp_path)
+    write_scenes(Scenes(train=64, uncaptioned=1, val=8, zeroshot=8), 0, tmp_path)
     train_tokenizer(tmp_path / "train.parquet", tmp_path / "tokenizer.json", Tokenizer())
     monkeypatch.setattr("dalle.training.clip_report.PROBES", 64)
     settings = SMALL.model_copy(update={"optimisation": Optimisation(steps=3, batch_size=16, warmup=1)})

@@ -29,7 +29,15 @@ from dalle.systems.codes import write_codes
 from dalle.systems.dvae import DVAEStage, kl_weight, perplexity, temperature
 from dalle.training.dvae import start_dvae, train_dvae
 
-TINY = DVAE(codes=12, downsample=4, width=8, blocks=2, start="random", optimisation=Optimisation(steps=4, batch_size=4))
+TINY = DVAE(
+    codes=12,
+    downsample=4,
+    width=8,
+    blocks=2,
+    start="random",
+    kl_weight=6.6,
+    optimisation=Optimisation(steps=4, batch_size=4),
+)
 
 
 def noise(*shape, seed=0):
