@@ -5,7 +5,6 @@ that name the nearest known key. A default that departs from the paper says so. 
 Snakemake reads it at every parse.
 """
 
-import json
 from difflib import get_close_matches
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -21,6 +20,14 @@ class Settings(BaseModel):
     """A group of settings: immutable, and closed to unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, values: Any) -> Any:
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, bool) and name in cls.model_fields and cls.model_fields[name].annotation is not bool:
+                raise ValueError(f"{name}: {value} is no allowed value; a number, a word or a list is")
+        return values
 
 
 def _power_of_two(value: int) -> int:
@@ -267,7 +274,7 @@ def load_config(values: dict[str, Any]) -> Experiment:
     Raises ValueError with one line for each mistake: the key, what was given, what is allowed, the nearest known key.
     """
     try:
-        return Experiment.model_validate_json(json.dumps(values, default=str), strict=True)
+        return Experiment.model_validate(values)
     except ValidationError as error:
         raise ValueError("; ".join(_sentence(problem) for problem in error.errors())) from None
 

@@ -78,6 +78,12 @@ def test_the_default_experiment_is_the_one_described() -> None:
         ),
         ({"data": {"image_size": 60}}, r"dvae\.downsample: 8 does not divide data\.image_size = 60"),
         ({"prior": {"heads": 5}}, r"prior\.width: 96 is not a multiple of prior\.heads = 5"),
+        ({"prior": {"depth": True}}, r"config key prior: depth: True is no allowed value"),
+        ({"prior": {"optimisation": {"steps": 1, "learning_rate": float("inf")}}}, r"learning_rate: .*finite"),
+        ({"evaluation": {"blur": [0, 1, 1.0000001]}}, r"config key evaluation: blur: .*distinct"),
+        ({"evaluation": {"splits": 200}}, r"evaluation\.splits: 200 is more than the 128 captions of a suite"),
+        ({"data": {"train": 20}}, r"prior\.optimisation\.batch_size: 32 is more than the 19 examples"),
+        ({"dvae": {"optimisation": {"steps": 1, "optimiser": "muon"}}}, r"dvae\.optimisation\.optimiser: .*adamw"),
         ({"human": {"pairs": 1000}}, r"human\.pairs: 1000 is more than data\.val = \d+ captions"),
     ],
 )

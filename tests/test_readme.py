@@ -13,7 +13,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
 QUOTED = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", README, flags=re.DOTALL))
-PLACES = re.findall(r"^\| (`.+?) \|", README, flags=re.MULTILINE)  # first column of "What lands where"
+LANDS = README.partition("## What lands where")[2].partition("\n## ")[0]
+PLACES = re.findall(r"^\| (`.+?) \|", LANDS, flags=re.MULTILINE)  # first column
 FILE = r"(?<![\w/.{*-])[\w./-]+\.(?:py|yaml|yml|md|toml|lock)\b"
 
 
