@@ -111,11 +111,15 @@ def test_the_files_say_what_was_trained(eight_pairs):
     assert log_file["image_nats"].iloc[-1] < 0.1
 
 
+def write_forty_pairs(folder, codes, caption):
+    rows = pd.DataFrame({"prompt_id": range(40), "candidate": 0, "caption": caption, "scene": ""})
+    write_archive(folder / "train.parquet", rows, np.zeros((40, 1, 1, 3), np.uint8))
+    np.save(folder / "train.npy", np.repeat(codes, 5, axis=0))
+
+
 def test_a_twentieth_is_kept_for_validation(eight_pairs, tmp_path):
     folder, codes, settings = eight_pairs
-    rows = pd.DataFrame({"prompt_id": range(40), "candidate": 0, "caption": "a red ring", "scene": ""})
-    write_archive(tmp_path / "train.parquet", rows, np.zeros((40, 1, 1, 3), np.uint8))
-    np.save(tmp_path / "train.npy", np.repeat(codes, 5, axis=0))
+    write_forty_pairs(tmp_path, codes, "a red ring")
     once = settings.model_copy(update={"optimisation": config.Optimisation(steps=1, batch_size=8)})
     learn(tmp_path, once, tokenizer=folder / "tokenizer.json")
     validation = json.loads((tmp_path / "model.json").read_text())["validation"]
@@ -136,12 +140,10 @@ def test_bpe_dropout_changes_the_training_and_follows_from_the_seed(eight_pairs,
 
 def test_archives_are_learnt_one_after_the_other(eight_pairs, tmp_path):
     folder, codes, settings = eight_pairs
-    rows = pd.DataFrame({"prompt_id": range(40), "candidate": 0, "caption": "", "scene": ""})
-    write_archive(tmp_path / "more.parquet", rows, np.zeros((40, 1, 1, 3), np.uint8))
-    np.save(tmp_path / "more.npy", np.repeat(codes, 5, axis=0))
+    write_forty_pairs(tmp_path, codes, "")
     once = settings.model_copy(update={"optimisation": config.Optimisation(steps=1, batch_size=8)})
-    both = {"archives": [tmp_path / "more.parquet", folder / "train.parquet"]}
-    both["codes"] = [tmp_path / "more.npy", folder / "train.npy"]
+    both = {"archives": [tmp_path / "train.parquet", folder / "train.parquet"]}
+    both["codes"] = [tmp_path / "train.npy", folder / "train.npy"]
     learn(tmp_path, once, tokenizer=folder / "tokenizer.json", **both)
     assert json.loads((tmp_path / "model.json").read_text())["validation"]["pairs"] == 48 // 20
 

@@ -49,6 +49,6 @@ def start_dvae(pixels: UInt8[Tensor, "pictures 3 h w"], settings: DVAE, seed: in
 def _read_pixels(archives: list[str | Path], settings: DVAE) -> UInt8[Tensor, "pictures 3 h w"]:
     parts = [torch.from_numpy(read_archive(path)[1]).permute(0, 3, 1, 2) for path in archives]
     sizes = {tuple(part.shape[2:]) for part in parts}
-    if len(sizes) > 1 or any(side % settings.downsample for side in sizes.copy().pop()):
+    if len(sizes) > 1 or any(side % settings.downsample for size in sizes for side in size):
         raise ValueError(f"dvae: pictures of sizes {sorted(sizes)}; one size, a multiple of {settings.downsample}, is")
     return torch.cat(parts).contiguous()
