@@ -21,14 +21,15 @@ wildcard_constraints:
     split="train|uncaptioned",
     shard=r"\d+",
     block=r"\d+",
-    system="|".join(RECONSTRUCTIONS),
     radius="|".join(map(re.escape, RADII)),
+    space="|".join(map(re.escape, SPACES)),
     pair="|".join(PAIRS),
 
 
 include: "workflow/rules/data.smk"
 include: "workflow/rules/dalle1.smk"
 include: "workflow/rules/systems.smk"
+include: "workflow/rules/external.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
 

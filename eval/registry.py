@@ -1,67 +1,138 @@
-"""METRICS, the one visible table: every metric of the metrics table, what it needs, and how to read it."""
+"""METRICS, the one visible table: every metric, what it needs, which way is better, and how sure it is.
+
+A metric is computed wherever all it needs is at hand. Kinds of evidence: of a set of pictures ``features``,
+``projected`` (the same, seen by the reference's factor), ``logits``; of the other side ``reference``; ``protocol``, the
+rules it is computed by; ``counts``, the resamples of the bootstrap; ``seed``; and by their own names the values of
+per-image metrics, one for each picture (or prompt) judged.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from math import nan
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 
-from eval.metrics.frechet import frechet_distance
-from eval.metrics.inception_score import inception_score
-from eval.stats import wilson
+from eval.metrics import frechet, inception_score, kernel
+from eval.metrics.leave_one_out import without_each
+from eval.metrics.manifold import Manifold, ManifoldReference
+from eval.protocols.protocol import FidProtocol, IsProtocol
+from eval.stats import interval, jackknife_replicates, mean_replicates, wilson
+
+Counts = Int64[np.ndarray, "replicates n"]
 
 
-class Estimate(NamedTuple):
-    """A number and the interval around it; NaN where there is none."""
+class Measured(NamedTuple):
+    """A number, its 95 % interval, and its values in the resamples of the bootstrap over prompts, if it has any."""
 
     value: float
     low: float = nan
     high: float = nan
+    replicates: Float[np.ndarray, " replicates"] | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The other side of a comparison; what every system needs of it is computed once."""
+
+    features: Float[np.ndarray, "m dim"]
+    protocol: FidProtocol
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @cached_property
+    def frechet(self) -> frechet.FrechetReference:
+        return frechet.FrechetReference.of(self.features)
+
+    @cached_property
+    def manifold(self) -> ManifoldReference:
+        return ManifoldReference.of(self.features, **self.protocol.neighbours.model_dump())
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A row of the registry.
+    """A row of the registry."""
 
-    ``needs`` names the evidence that ``compute`` takes, in its order; a metric is computed wherever all of it is at
-    hand. The first one has a row for each picture (or prompt) judged. The kinds of evidence: ``features`` and
-    ``logits`` of the pictures, ``reference`` (features), ``splits`` (a number), ``grounded`` (1 for a right picture),
-    ``right_among_first`` (1 for a prompt with a right one among its first N candidates), ``psnr`` (dB a picture).
-    """
-
-    compute: Callable[..., Estimate]
+    compute: Callable[..., Measured]
     needs: tuple[str, ...]
     better: Literal["higher", "lower"]
     unit: str
     per: Literal["image", "set"]  # a mean over pictures, or a property of the set alone
 
 
-def _fid(features: Float[np.ndarray, "n dim"], reference: Float[np.ndarray, "m dim"]) -> Estimate:
-    return Estimate(frechet_distance(features, reference))
+def _sampled(value: float, replicates: Float[np.ndarray, " replicates"]) -> Measured:
+    return Measured(value, *interval(value, replicates), replicates)
 
 
-def _inception_score(logits: Float[np.ndarray, "n classes"], splits: int) -> Estimate:
-    """The interval is one standard deviation over the splits to either side: a spread, not a confidence."""
-    mean, std = inception_score(logits, splits)
-    return Estimate(mean, mean - std, mean + std)
+def _fid(projected: frechet.Projected, reference: Reference, counts: Counts) -> Measured:
+    value = frechet.distance(projected, reference.frechet)
+    others = without_each(projected, reference.frechet)
+    return _sampled(value, jackknife_replicates(value, others, counts))
 
 
-def _share(outcomes: Float[np.ndarray, " n"]) -> Estimate:
-    """The share of ones, with Wilson's 95 % interval."""
+def _fid_infinity(projected: frechet.Projected, reference: Reference, protocol: FidProtocol, seed: int) -> Measured:
+    """The interval is that of the regression's intercept."""
+    rule = protocol.infinity
+    return Measured(*frechet.fid_infinity(projected, reference.frechet, rule.points, rule.smallest, seed))
+
+
+def _kid(features: Float[np.ndarray, "n dim"], reference: Reference, protocol: FidProtocol, counts: Counts) -> Measured:
+    given = features, reference.features
+    value = kernel.kid(*given, protocol.kid.subsets, protocol.kid.size) if protocol.kid else kernel.mmd2(*given)
+    return _sampled(value, kernel.mmd2_replicates(*given, counts))
+
+
+def _cmmd(features: Float[np.ndarray, "n dim"], reference: Reference, counts: Counts) -> Measured:
+    given = features, reference.features
+    return _sampled(kernel.cmmd(*given), kernel.cmmd_replicates(*given, counts))
+
+
+def _of_manifold(name: str) -> Callable[[Manifold, Counts], Measured]:
+    def compute(manifold: Manifold, counts: Counts) -> Measured:
+        found = _sampled(getattr(manifold, name)(), manifold.replicates(name, counts))
+        return found._replace(low=max(found.low, 0), high=found.high if name == "density" else min(found.high, 1))
+
+    return compute
+
+
+def _inception_score(logits: Float[np.ndarray, "n classes"], protocol: IsProtocol, counts: Counts) -> Measured:
+    mean, _ = inception_score.inception_score(logits, protocol.splits, protocol.shuffle_seed)
+    return _sampled(mean, inception_score.inception_score_replicates(logits, protocol.splits, counts))
+
+
+def _share(outcomes: Float[np.ndarray, " n"], counts: Counts) -> Measured:
+    """The share of ones, with Wilson's interval: a bootstrap of 256 right pictures would be sure of 100 %."""
     right = int(outcomes.sum())
-    return Estimate(right / len(outcomes), *wilson(right, len(outcomes)))
+    value = right / len(outcomes)
+    return Measured(value, *wilson(right, len(outcomes)), mean_replicates(outcomes, counts))
 
 
-def _mean(values: Float[np.ndarray, " n"]) -> Estimate:
-    return Estimate(float(values.mean()))
+def _mean(values: Float[np.ndarray, " n"], counts: Counts) -> Measured:
+    return _sampled(float(values.mean()), mean_replicates(values, counts))
 
 
+_OF_FEATURES = ("features", "reference")
 METRICS = {
-    "fid": Metric(_fid, ("features", "reference"), "lower", "squared distance of features", "set"),
-    "inception_score": Metric(_inception_score, ("logits", "splits"), "higher", "effective classes", "set"),
-    "grounded": Metric(_share, ("grounded",), "higher", "share of pictures", "image"),
-    "grounded_any": Metric(_share, ("right_among_first",), "higher", "share of prompts", "image"),
-    "psnr": Metric(_mean, ("psnr",), "higher", "dB", "image"),
+    "fid": Metric(_fid, ("projected", "reference", "counts"), "lower", "squared distance of features", "set"),
+    "fid_infinity": Metric(
+        _fid_infinity, ("projected", "reference", "protocol", "seed"), "lower", "squared distance of features", "set"
+    ),
+    "kid": Metric(_kid, (*_OF_FEATURES, "protocol", "counts"), "lower", "squared distance of kernel means", "set"),
+    "cmmd": Metric(_cmmd, (*_OF_FEATURES, "counts"), "lower", "1000 × squared distance of kernel means", "set"),
+    "precision": Metric(_of_manifold("precision"), ("manifold", "counts"), "higher", "share of pictures", "set"),
+    "recall": Metric(_of_manifold("recall"), ("manifold", "counts"), "higher", "share of the reference", "set"),
+    "density": Metric(_of_manifold("density"), ("manifold", "counts"), "higher", "balls a picture is in, by k", "set"),
+    "coverage": Metric(_of_manifold("coverage"), ("manifold", "counts"), "higher", "share of the reference", "set"),
+    "inception_score": Metric(_inception_score, ("logits", "protocol", "counts"), "higher", "effective classes", "set"),
+    "grounded": Metric(_share, ("grounded", "counts"), "higher", "share of pictures", "image"),
+    "grounded_any": Metric(_share, ("right_among_first", "counts"), "higher", "share of prompts", "image"),
+    "psnr": Metric(_mean, ("psnr", "counts"), "higher", "dB", "image"),
+    "clip_cos": Metric(_mean, ("clip_cos", "counts"), "higher", "cosine", "image"),
+    "clipscore": Metric(_mean, ("clipscore", "counts"), "higher", "2.5 × cosine, at least 0", "image"),
+    "clip_logit": Metric(_mean, ("clip_logit", "counts"), "higher", "cosine × the model's scale", "image"),
+    "clip_x100": Metric(_mean, ("clip_x100", "counts"), "higher", "100 × cosine", "image"),
+    "r_precision": Metric(_share, ("r_precision", "counts"), "higher", "share of pictures", "image"),
 }

@@ -1,21 +1,31 @@
-"""The metrics table: every system, suite, N and blur radius, from features and grades that are already there.
+"""The metrics table: every system, suite, N, blur radius and reference, from features and grades already there.
 
-Nothing here looks at a picture. A cell of the sweep collects its evidence (which rows of which features, which grades);
-each metric of the registry whose needs that evidence meets gives one row.
+Nothing here looks at a picture. The sweep is cut into tasks that share one reference (a protocol, a suite, a radius, a
+set of reference pictures) and run side by side. Each calculates on one thread, so the table does not depend on how many
+there are.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from math import nan
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
-from eval.features import FeatureSet, read_features
-from eval.protocols.protocol import Protocol, read_protocol
-from eval.registry import METRICS
-from eval.tables import read_table, write_table
+from dalle.seeding import seed_for
+from eval.differences import differences
+from eval.features import read_features
+from eval.protocols.protocol import FidProtocol, IsProtocol, Protocol, load_protocol
+from eval.registry import METRICS, Counts, Measured, Metric, Reference
+from eval.shown import PICTURES_OF, Place, Shown, right_among_first, rows_of, values_of
+from eval.stats import draw_counts
+from eval.tables import ALL, NO_OVERLAP, write_table
 
 COLUMNS = {
     "experiment": "str",
@@ -25,6 +35,8 @@ COLUMNS = {
     "metric": "str",
     "n_candidates": "int64",
     "blur": "float64",
+    "blur_protocol": "str",
+    "reference": "str",
     "value": "float64",
     "low": "float64",
     "high": "float64",
@@ -32,148 +44,219 @@ COLUMNS = {
     "n_reference": "int64",
     "seed": "int64",
     "extractor_digest": "str",
+    "warning": "str",
 }
-ORDER = ["system", "suite", "metric", "n_candidates", "blur"]
-# `shuffled` shows, for every N, exactly the pictures that `dalle1` shows, under other captions. What does not look at
-# captions therefore reads dalle1's features by dalle1's selection.
-PICTURES_OF = {"shuffled": "dalle1"}
-DRAWS_CANDIDATES = ("dalle1",)  # whose image scores can hold more pictures than the chosen ones
-
-Evidence = dict[str, Any]
-FeatureSets = Mapping[tuple[str, str, float], FeatureSet]  # by source, suite and blur radius
+ORDER = ["system", "suite", "protocol", "metric", "n_candidates", "blur", "reference"]
+OF_MANIFOLD = {"precision", "recall", "density", "coverage"}
+Result = tuple[dict[str, Any], Measured]
+Task = Callable[[], list[Result]]
 
 
-def write_metrics(
-    features: Sequence[str | Path],
-    selections: Sequence[str | Path],
-    image_scores: str | Path,
-    protocol: str | Path,
-    out: str | Path,
-    experiment: str,
-    seed: int,
-    splits: int,
-) -> None:
-    """Write the metrics table (parquet, and CSV beside it): a row for each metric, system, suite, N and blur radius.
+@dataclass(frozen=True)
+class Rules:
+    """What a table is computed by."""
 
-    ``features`` are files ``…/{source}/{suite}/blur{radius}.safetensors``, ``reference`` among the sources;
-    ``selections`` are ``…/{system}/{suite}.selection.parquet`` and say which systems there are. Sides of an FID are
-    blurred alike. Grades count at radius 0 only. ``low`` and ``high`` are NaN where a metric has no interval,
-    ``n_reference`` is 0 and ``extractor_digest`` empty where it needs neither. Equal inputs give equal bytes.
+    protocols: Sequence[str]
+    blur_protocol: str
+    replicates: int  # of the bootstrap over prompts
+    seed: int
 
-    Raises ValueError for features of another extractor than the protocol's, and for a chosen picture without features
-    or without its grade.
+    def of(self, kind: type) -> list[Any]:
+        """The protocols of one family."""
+        loaded = [load_protocol(label) for label in self.protocols]
+        return [protocol for protocol in loaded if isinstance(protocol, kind)]
+
+    def counts(self, suite: str, num: int) -> Counts:
+        """How often each of a suite's prompts is drawn: the same for every system, so differences are paired."""
+        return draw_counts(num, self.replicates, seed_for(self.seed, "bootstrap", suite))
+
+
+def write_metrics(shown: Shown, rules: Rules, experiment: str, out: str | Path, paired: str | Path, jobs: int) -> None:
+    """Write two tables (parquet, and CSV beside each): the metrics, and ``paired``, differences between systems.
+
+    A row for each metric, system, suite, protocol, N, blur radius and reference. ``low`` and ``high`` are the 95 %
+    interval over prompts. Both sides are blurred alike; grades count at radius 0 only. Where a metric needs neither,
+    ``n_reference`` is 0 and ``reference`` and ``extractor_digest`` are empty. ``warning`` says what weakens a number,
+    or why there is none. Equal inputs give equal bytes.
+
+    Raises ValueError for features of another network than the protocol's, and for a chosen picture without features or
+    without its grade.
     """
-    rules = read_protocol(protocol)
-    stored = {_place(Path(path)): read_features(path) for path in features}
-    _check_extractor(stored, rules)
-    chosen = {(Path(path).parent.name, _suite(path)): read_table(path) for path in selections}
-    scores = dict(iter(read_table(image_scores).groupby(["system", "suite"])))
-    constants = {"experiment": experiment, "protocol": rules.label, "seed": seed}
-    rows = [
-        {**constants, "system": system, "suite": suite, **row}
-        for system, suite in chosen
-        for cell, evidence in _cells(system, suite, stored, chosen, scores.get((system, suite)))
-        for row in _rows(cell, {**evidence, "splits": splits}, rules.extractor_digest)
-    ]
+    tasks = [*_feature_tasks(shown, rules), *_logit_tasks(shown, rules), *_score_tasks(shown, rules)]
+    with threadpool_limits(1), ThreadPoolExecutor(jobs) as pool:
+        done = pool.map(lambda task: task(), tasks)
+        results = [result for some in tqdm(done, "judge", len(tasks), unit=" tasks", disable=None) for result in some]
+    constants = {"experiment": experiment, "seed": rules.seed}
+    rows = [{**constants, **row, **_numbers(measured)} for row, measured in results]
     frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
     write_table(frame.sort_values(ORDER, ignore_index=True), out)
+    write_table(differences(results, constants), paired)
 
 
-def _place(path: Path) -> tuple[str, str, float]:
-    """Source, suite and radius of …/{source}/{suite}/blur{radius}.safetensors."""
-    return path.parent.parent.name, path.parent.name, float(path.stem.removeprefix("blur"))
+def _numbers(measured: Measured) -> dict[str, float]:
+    return {"value": measured.value, "low": measured.low, "high": measured.high}
 
 
-def _suite(path: str | Path) -> str:
-    return Path(path).name.removesuffix(".selection.parquet")
+def _feature_tasks(shown: Shown, rules: Rules) -> Iterator[Task]:
+    for protocol in rules.of(FidProtocol):
+        for place in shown.places(protocol.label):
+            for with_overlap in (True, False) if shown.overlap.get(place.suite) else (True,):
+                yield partial(_judge_features, shown, rules, protocol, place, with_overlap)
 
 
-def _check_extractor(stored: FeatureSets, protocol: Protocol) -> None:
-    for (source, suite, radius), found in stored.items():
-        if found.extractor_digest != protocol.extractor_digest:
-            raise ValueError(
-                f"features of {source}/{suite}, blur {radius:g}: extractor digest {found.extractor_digest}, "
-                f"but protocol {protocol.label} is defined for {protocol.extractor_digest}"
-            )
+def _logit_tasks(shown: Shown, rules: Rules) -> Iterator[Task]:
+    for protocol in rules.of(IsProtocol):
+        for place in shown.places(protocol.features_of):
+            yield partial(_judge_logits, shown, rules, protocol, place)
 
 
-def _rows(cell: Mapping[str, float], evidence: Evidence, digest: str) -> Iterator[dict[str, Any]]:
-    """One row for each metric whose needs the evidence meets."""
-    for name, metric in METRICS.items():
-        if evidence.keys() >= set(metric.needs):
-            estimate = metric.compute(*(evidence[need] for need in metric.needs))
-            yield {
-                **cell,
-                **estimate._asdict(),
-                "metric": name,
-                "n": len(evidence[metric.needs[0]]),
-                "n_reference": len(evidence["reference"]) if "reference" in metric.needs else 0,
-                "extractor_digest": digest if {"features", "logits"} & set(metric.needs) else "",
+def _score_tasks(shown: Shown, rules: Rules) -> Iterator[Task]:
+    for suite in shown.suites:
+        yield partial(_judge_scores, shown, rules, suite)
+
+
+def _judge_features(
+    shown: Shown, rules: Rules, protocol: FidProtocol, place: Place, with_overlap: bool
+) -> list[Result]:
+    """Every system at one radius, against one set of reference pictures."""
+    other = shown.reference(place, with_overlap)
+    kept = _whole_batches(len(other.features), protocol)
+    reference, results = Reference(other.features[:kept], protocol), []
+    for source, systems in shown.sources(place.suite).items():
+        here = place._replace(source=source)
+        found = read_features(shown.features[here])
+        _check_space(found.extractor_digest, other.extractor_digest, here)
+        projected = reference.frechet.project(found.features)
+        for n, pictures in shown.chosen(source, place.suite):
+            rows = rows_of(found, pictures)[: _whole_batches(len(pictures), protocol)]
+            evidence = {
+                "features": found.features[rows],
+                "projected": projected.take(rows),
+                "reference": reference,
+                "protocol": protocol,
+                "counts": rules.counts(place.suite, len(rows)),
+                "seed": seed_for(rules.seed, "subsets", place.suite),
             }
+            if OF_MANIFOLD & set(protocol.metrics):
+                evidence["manifold"] = reference.manifold.compare(evidence["features"])
+            about = {
+                **_about(protocol, place, n, rules, found.extractor_digest),
+                "reference": ALL if with_overlap else NO_OVERLAP,
+                "n": len(rows),
+                "n_reference": len(reference),
+                "warning": _warning(protocol, [len(rows), len(reference)], [found.lossy[rows], other.lossy]),
+            }
+            results += _rows(about, systems, protocol.metrics, evidence)
+    return results
 
 
-def _cells(
-    system: str,
-    suite: str,
-    stored: FeatureSets,
-    chosen: Mapping[tuple[str, str], pd.DataFrame],
-    scores: pd.DataFrame | None,
-) -> Iterator[tuple[dict[str, float], Evidence]]:
-    """Every (N, radius) of a system on a suite, with its evidence."""
-    source = PICTURES_OF.get(system, system)
-    radii = sorted(radius for *place, radius in stored if place == [source, suite])
-    shown = chosen[source, suite]
-    for n, selection in chosen[system, suite].groupby("n_candidates"):
-        pictures = shown[shown["n_candidates"] == n]
-        for radius in radii:
-            evidence = _seen(stored[source, suite, radius], pictures)
-            evidence["reference"] = stored["reference", suite, radius].features
-            if radius == 0 and scores is not None:
-                evidence |= _graded(scores, selection, draws=n if system in DRAWS_CANDIDATES else 0)
-            yield {"n_candidates": n, "blur": radius}, evidence
+def _judge_logits(shown: Shown, rules: Rules, protocol: IsProtocol, place: Place) -> list[Result]:
+    """The Inception Score of every system at one radius."""
+    results = []
+    for source, systems in shown.sources(place.suite).items():
+        found = read_features(shown.features[place._replace(source=source)])
+        for n, pictures in shown.chosen(source, place.suite):
+            rows = rows_of(found, pictures)
+            counts = rules.counts(place.suite, len(rows))
+            evidence = {"logits": found.logits[rows], "protocol": protocol, "counts": counts}
+            about = {
+                **_about(protocol, place, n, rules, found.extractor_digest),
+                "n": len(rows),
+                "warning": _warning(protocol, [len(rows)], [found.lossy[rows]]),
+            }
+            results += _rows(about, systems, ["inception_score"], evidence)
+    return results
 
 
-def _seen(found: FeatureSet, pictures: pd.DataFrame) -> Evidence:
-    """Features and logits of the chosen pictures, in the order of their prompts."""
-    there = pd.MultiIndex.from_arrays([found.prompt_id, found.candidate])
-    rows = there.get_indexer(_keys(pictures))
-    _check_complete(rows < 0, pictures, "features")
-    return {"features": found.features[rows], "logits": found.logits[rows]}
+def _judge_scores(shown: Shown, rules: Rules, suite: str) -> list[Result]:
+    """The per-image metrics of every system, without blur."""
+    results = []
+    for system in shown.systems(suite):
+        scores = shown.scores.get((system, suite))
+        for protocol, of_protocol in () if scores is None else scores.groupby("protocol"):
+            for n, pictures in shown.chosen(system, suite):
+                draws = 0 if system in PICTURES_OF else n  # the rest of another system's candidates are not its own
+                evidence = _image_scores(of_protocol, pictures, draws)
+                evidence["counts"] = rules.counts(suite, len(pictures))
+                about = {
+                    **BLANK,
+                    "suite": suite,
+                    "protocol": protocol,
+                    "n_candidates": n,
+                    "n": len(pictures),
+                    "extractor_digest": of_protocol["extractor_digest"].iloc[0],
+                }
+                results += _rows(about, [system], METRICS, evidence)
+    return results
 
 
-def _graded(scores: pd.DataFrame, selection: pd.DataFrame, draws: int) -> Evidence:
-    """Grades and PSNR of the chosen pictures, as far as there are any; prompts with a right one among ``draws``."""
-    evidence = {}
-    for metric in ("grounded", "psnr"):
-        rows = scores[scores["metric"] == metric]
-        if len(rows):
-            values = rows.set_index(["prompt_id", "candidate"])["value"].reindex(_keys(selection))
-            _check_complete(values.isna().to_numpy(), selection, f"image score {metric!r}")
-            evidence[metric] = values.to_numpy()
+def _image_scores(scores: pd.DataFrame, pictures: pd.DataFrame, draws: int) -> dict[str, np.ndarray]:
+    """The chosen pictures' values of every metric of the registry; prompts with a right one among ``draws``."""
+    values = {
+        metric: values_of(rows, pictures, metric) for metric, rows in scores.groupby("metric") if metric in METRICS
+    }
     grades = scores[scores["metric"] == "grounded"]
-    if draws and _all_graded(grades, draws):
-        evidence["right_among_first"] = _right_among_first(grades, draws)
-    return evidence
+    if draws and len(grades) and grades["candidate"].max() > 0:
+        found = right_among_first(grades, draws)
+        values |= {} if found is None else {"right_among_first": found}
+    return values
 
 
-def _keys(selection: pd.DataFrame) -> pd.MultiIndex:
-    return pd.MultiIndex.from_frame(selection.sort_values("prompt_id")[["prompt_id", "candidate"]])
+BLANK = {"blur": 0.0, "blur_protocol": "", "reference": "", "n_reference": 0, "extractor_digest": "", "warning": ""}
 
 
-def _check_complete(missing: np.ndarray, selection: pd.DataFrame, what: str) -> None:
-    if missing.any():
-        prompt, candidate = _keys(selection)[int(np.argmax(missing))]
+def _about(protocol: Protocol, place: Place, n: int, rules: Rules, digest: str) -> dict[str, Any]:
+    return {
+        **BLANK,
+        "suite": place.suite,
+        "protocol": protocol.label,
+        "n_candidates": n,
+        "blur": place.radius,
+        "blur_protocol": rules.blur_protocol if place.radius else "",
+        "extractor_digest": digest,
+    }
+
+
+def _rows(
+    about: dict[str, Any], systems: Sequence[str], names: Iterable[str], evidence: dict[str, Any]
+) -> Iterator[Result]:
+    """A row for each metric whose needs the evidence meets and each of the systems that show these pictures."""
+    for name in names:
+        metric = METRICS[name]
+        if evidence.keys() >= set(metric.needs):
+            measured, trouble = _measured(metric, evidence)
+            warning = "; ".join(filter(None, [trouble, about["warning"]]))
+            row = {**about, "metric": name, "warning": warning}
+            yield from (({**row, "system": system}, measured) for system in systems)
+
+
+def _measured(metric: Metric, evidence: dict[str, Any]) -> tuple[Measured, str]:
+    """The number; or none, and why: too few pictures for the protocol's estimator, for example."""
+    try:
+        return metric.compute(*(evidence[need] for need in metric.needs)), ""
+    except ValueError as error:
+        return Measured(nan), str(error)
+
+
+def _whole_batches(num: int, protocol: FidProtocol) -> int:
+    """How many of ``num`` pictures count: DM-GAN's loader drops the last batch if it is not full."""
+    return num - num % (protocol.drop_last or 1)
+
+
+def _check_space(found: str, expected: str, place: Place) -> None:
+    if found != expected:
         raise ValueError(
-            f"{what}: {missing.sum()} chosen pictures have none, first prompt {prompt}, candidate {candidate}"
+            f"features of {place.source}/{place.suite}, blur {place.radius:g}: extractor digest {found}, but those of "
+            f"the reference have {expected}"
         )
 
 
-def _all_graded(grades: pd.DataFrame, draws: int) -> bool:
-    """Whether every prompt has grades for candidates 0 … draws - 1; without them nobody knows whether one was right."""
-    among_first = grades[grades["candidate"] < draws]
-    return len(among_first) == draws * grades["prompt_id"].nunique() > 0
-
-
-def _right_among_first(grades: pd.DataFrame, draws: int) -> Float[np.ndarray, " prompts"]:
-    """For each prompt 1 if any of its first ``draws`` candidates is right, else 0."""
-    return grades[grades["candidate"] < draws].groupby("prompt_id")["value"].max().to_numpy()
+def _warning(protocol: FidProtocol | IsProtocol, nums: list[int], lossy: list[np.ndarray]) -> str:
+    """What weakens a number: few pictures, and pictures that were compressed with loss."""
+    few = (
+        f"{min(nums)} pictures, {protocol.label} asks for {protocol.minimal_n}"
+        if min(nums) < protocol.minimal_n
+        else ""
+    )
+    num = sum(int(side.sum()) for side in lossy)
+    return "; ".join(filter(None, [few, f"{num} pictures from lossy files" if num else ""]))

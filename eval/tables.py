@@ -7,6 +7,7 @@ import pandas as pd
 
 from dalle.provenance import atomic
 
+ALL, NO_OVERLAP = "all", "no-overlap"  # sets of reference pictures: the second without near-duplicates of training
 COST = {"s": "wall_s", "cpu_time": "cpu_s", "max_rss": "max_rss_mb"}  # what Snakemake calls it, what we call it
 
 
@@ -21,6 +22,12 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
 def read_table(path: str | Path) -> pd.DataFrame:
     """The frame that :func:`write_table` wrote, dtypes included."""
     return pd.read_parquet(path)
+
+
+def first_protocols(metrics: pd.DataFrame, protocols: Sequence[str]) -> pd.DataFrame:
+    """The rows that stand for a metric where several protocols give it: those of the first in the settings' order."""
+    place = metrics["protocol"].map({label: number for number, label in enumerate(protocols)}).fillna(len(protocols))
+    return metrics[place == place.groupby(metrics["metric"]).transform("min")]
 
 
 def write_cost(benchmarks: Sequence[str | Path], out: str | Path) -> None:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 from dalle.provenance import atomic, run_facts
+from eval.tables import NO_OVERLAP
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 OURS = "dalle1"
 STAGES = ("dvae", "prior", "clip")
-BLURRED = ("fid", "inception_score")  # metrics that are computed at every blur radius, and say it in their names
 MIRRORED = "dalle-bench.mirror"  # the tag by which a later mirror knows the runs it may replace
 CURVE = 500  # points of a training log that are shown, at most
 
@@ -43,11 +43,21 @@ def flatten(settings: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield prefix + name, value
 
 
+def metric_name(row: NamedTuple) -> str:
+    """``fid_blur4`` where there is blur to speak of, ``fid_no-overlap_blur0`` against fewer reference pictures."""
+    parts = [row.metric, *([NO_OVERLAP] if row.reference == NO_OVERLAP else [])]
+    return "_".join([*parts, f"blur{row.blur:g}"] if row.protocol.startswith(("fid.", "is.")) else parts)
+
+
 def metric_points(rows: pd.DataFrame) -> list[Point]:
-    """The metrics of one system and suite against N: ``fid_blur4``, ``grounded``, ``grounded_low``, …"""
+    """The metrics of one system and suite against N: ``fid_blur4``, ``grounded``, ``grounded_low``, …
+
+    Of several protocols of a metric each has its label in the name: ``fid_blur4/fid.clean-1``.
+    """
+    several = rows.groupby("metric")["protocol"].transform("nunique") > 1
     points = []
-    for row in rows.itertuples():
-        name = f"{row.metric}_blur{row.blur:g}" if row.metric in BLURRED else row.metric
+    for row, label in zip(rows.itertuples(), several, strict=True):
+        name = f"{metric_name(row)}/{row.protocol.replace('@', '-')}" if label else metric_name(row)
         bounds = {name: row.value, f"{name}_low": row.low, f"{name}_high": row.high}
         points += [Point(key, value, row.n_candidates) for key, value in bounds.items() if pd.notna(value)]
     return points
@@ -55,7 +65,8 @@ def metric_points(rows: pd.DataFrame) -> list[Point]:
 
 def headline_points(metrics: pd.DataFrame) -> list[Point]:
     """Ours, unblurred, at N = 1 and at the largest N: ``val_grounded_n32``."""
-    ours = metrics[(metrics["system"] == OURS) & (metrics["blur"] == 0)]
+    ours = metrics[(metrics["system"] == OURS) & (metrics["blur"] == 0) & (metrics["reference"] != NO_OVERLAP)]
+    ours = ours.drop_duplicates(["suite", "metric", "n_candidates"])
     ends = ours[ours["n_candidates"].isin([1, ours["n_candidates"].max()])]
     return [Point(f"{row.suite}_{row.metric}_n{row.n_candidates}", row.value, 0) for row in ends.itertuples()]
 

@@ -16,7 +16,8 @@ DALLE_ROWS = [
     {"config", "provenance", "seeding"},
     {"imports", "joblog"},
     {"images"},
-    {"tokenizer"},
+    {"manifest"},
+    {"intake", "tokenizer"},
     {"data"},
     {"models"},
     {"systems"},
@@ -24,13 +25,17 @@ DALLE_ROWS = [
     {"__main__"},
 ]
 EVAL_ROWS = [
-    {"metrics", "stats", "tables", "blur"},
-    {"extractors", "registry", "protocols"},
+    {"metrics", "pixels", "protocols", "stats", "tables"},
+    {"networks", "registry", "store"},
+    {"blur", "contrastive", "extractors"},
     {"features", "human"},
+    {"agreement", "differences", "shown"},
     {"grounding", "sweep", "plots", "grids", "headline", "report", "track"},
+    {"judge", "doctor"},
+    {"__main__"},
 ]
 GROUND = DALLE_ROWS[0]  # everybody may use these
-SHARED = GROUND | {"images", "models"}  # what the upper rows of eval may use of dalle
+SHARED = GROUND | {"images", "manifest", "intake", "tokenizer", "models"}  # what upper rows of eval may use of dalle
 # A scene is the truth that the grader compares a picture with: drawing and reading share its definition.
 EXCEPTIONS = {("eval/metrics/grounded.py", "data")}
 BEFORE_ANY_JOB = ("dalle/config.py", "dalle/imports.py", "dalle/provenance.py")  # the Snakefile reads them each time

@@ -4,6 +4,7 @@ import json
 from itertools import repeat
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dalle.config import Scenes
@@ -77,7 +78,8 @@ def test_the_report_counts_what_the_files_hold(data):
     assert report["distinct_training_captions"] == train["caption"].nunique()
     assert report["distinct_training_contents"] == len({scene.content for scene in scenes(data / "train.parquet")})
     assert report["held_out"] == sorted(HELD_OUT)
-    assert report["overlap"] == {suite: {"captions": 0.0, "contents": 0.0} for suite in SUITES}
+    for suite in SUITES:
+        assert report["overlap"][suite]["captions"] == report["overlap"][suite]["contents"] == 0
 
 
 def test_an_overlap_would_be_reported(data, tmp_path, monkeypatch):
@@ -86,7 +88,8 @@ def test_an_overlap_would_be_reported(data, tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "train_scenes", lambda settings, seed: repeat(Scene((thing,), "sand")))
     write_scenes(SETTINGS.model_copy(update={"val": 4}), 0, tmp_path)
     overlap = json.loads((tmp_path / "report.json").read_text())["overlap"]
-    assert overlap == {"val": {"captions": 1.0, "contents": 1.0}, "zeroshot": {"captions": 0.0, "contents": 0.0}}
+    assert overlap["val"] == {"captions": 1.0, "contents": 1.0, "pictures": 1.0}
+    assert overlap["zeroshot"]["captions"] == overlap["zeroshot"]["contents"] == 0.0
 
 
 def test_equal_scenes_of_different_splits_have_textures_of_their_own(tmp_path, monkeypatch):
@@ -124,3 +127,17 @@ def test_more_captions_than_the_world_has_are_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="no 5 distinct captions for the suite, only 4; ask for fewer"):
         write_scenes(SETTINGS.model_copy(update={"val": 5}), 0, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_overlap_is_a_training_picture_with_the_same_things_at_the_same_places(data):
+    table = pd.read_parquet(data / "overlap.parquet")
+    training = scenes(data / "train.parquet") + scenes(data / "uncaptioned.parquet")
+    for suite in SUITES:
+        expected = [
+            any(set(scene.things) == set(other.things) for other in training)
+            for scene in scenes(data / f"{suite}.parquet")
+        ]
+        found = table[table["suite"] == suite].sort_values("prompt_id")["overlap"].tolist()
+        assert found == expected
+        report = json.loads((data / "report.json").read_text())["overlap"]
+        assert report[suite]["pictures"] == sum(expected) / len(expected)

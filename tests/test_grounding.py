@@ -22,6 +22,7 @@ from eval.metrics.grounded import PARTS, fix_threshold, grade, read
 SETTINGS = DVAE(codes=96, width=8, blocks=1)
 GRADES = {*PARTS, "grounded", "fit"}
 NUM = {"val": 6, "zeroshot": 4}
+AGREEMENT = pd.DataFrame([("real", "val", "clip.own@1", 3, 0, "clip_cos", 0.25, "feed")], columns=COLUMNS)
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,7 @@ def run(tmp_path_factory):
     for suite in SUITES:
         write_candidates(root, suite)
         write_systems(root, suite)
+    AGREEMENT.to_parquet(root / "agreement.parquet")
     return root
 
 
@@ -80,6 +82,7 @@ def write_table(root, out, **changes):
         "pictures": files(root, "systems/*/*.parquet"),
         "candidates": files(root, "candidates/*/*/*.parquet"),
         "scores": files(root, "scores/*/*/*.parquet"),
+        "agreement": root / "agreement.parquet",
         "dvae_folder": root / "dvae",
         "out": out / "image_scores.parquet",
         "reader": out / "reader.json",
@@ -114,17 +117,26 @@ def values(table, system, suite, metrics=GRADES):
 
 def test_every_picture_has_one_row_a_metric(table):
     assert list(table.columns) == COLUMNS
-    assert not table.duplicated(COLUMNS[:-1]).any()
-    assert not table["value"].isna().any()
-    for (system, suite), rows in table.groupby(["system", "suite"]):
-        further = {"dalle1": {"clip"}, "dvae": {"psnr"}}.get(system, set())
+    assert not table.duplicated([name for name in COLUMNS if name != "value"]).any()
+    assert not table.isna().any(axis=None)
+    protocols = table.groupby("metric")["protocol"].unique()
+    assert [list(protocols[name]) for name in ("grounded", "psnr", "rerank_score", "clip_cos")] == [
+        ["grounded.scenes@1"],
+        ["psnr.rgb@1"],
+        ["clip.own@1"],
+        ["clip.own@1"],
+    ]
+    graded = table[table["metric"] != "clip_cos"]
+    for (system, suite), rows in graded.groupby(["system", "suite"]):
+        further = {"dalle1": {"rerank_score"}, "dvae": {"psnr"}}.get(system, set())
         assert set(rows["metric"]) == GRADES | further
         assert len(rows) == NUM[suite] * len(GRADES | further) * (3 if system == "dalle1" else 1)
     assert set(table["system"]) == {"real", "dvae", "shuffled", "dalle1"}
 
 
 def test_csv_says_the_same(table, run):
-    pd.testing.assert_frame_equal(pd.read_csv(run / "tables/image_scores.csv"), table, check_dtype=False)
+    csv = pd.read_csv(run / "tables/image_scores.csv", keep_default_na=False)
+    pd.testing.assert_frame_equal(csv, table, check_dtype=False)
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -144,9 +156,9 @@ def test_all_candidates_are_decoded_and_graded_under_their_own_captions(table, r
     assert len({value for key, value in grades.items() if key[2] == "background"}) == 2  # right and wrong
 
 
-def test_clip_is_the_rerankers_score(table):
+def test_candidates_have_the_rerankers_score(table):
     for suite in SUITES:
-        scores = values(table, "dalle1", suite, {"clip"})
+        scores = values(table, "dalle1", suite, {"rerank_score"})
         assert len(scores) == 3 * NUM[suite]
         assert all(value == prompt + candidate / 8 for (prompt, candidate, _), value in scores.items())
 
@@ -179,6 +191,21 @@ def test_the_reader_is_fixed_on_the_references_and_judged_on_other_real_pictures
     assert report["threshold"] == fix_threshold(readings, truths)
     assert report["accuracy"] == np.mean([value for suite in right for value in suite])
     assert report["n"] == 10
+
+
+def test_rows_of_the_agreement_are_taken_as_they_are(table):
+    row = table[table["metric"] == "clip_cos"]
+    assert row[COLUMNS].to_numpy().tolist() == AGREEMENT.to_numpy().tolist()
+
+
+def test_pictures_of_another_size_are_not_graded_and_the_log_says_so(run, tmp_path, caplog):
+    rows, pixels = read_archive(run / "systems/real/val.parquet")
+    stranger = tmp_path / "stranger" / "val.parquet"
+    stranger.parent.mkdir()
+    write_archive(stranger, rows, pixels.repeat(2, axis=1).repeat(2, axis=2))
+    table = write_table(run, tmp_path / "tables", pictures=[*files(run, "systems/*/*.parquet"), stranger])
+    assert "stranger" not in set(table["system"])
+    assert "stranger/val.parquet: pictures of [(128, 128, 3)], the world's are (64, 64, 3): not graded" in caplog.text
 
 
 def test_the_order_of_the_files_does_not_count(table, run, tmp_path):

@@ -8,6 +8,8 @@ import pytest
 
 from eval.headline import write_headline
 
+PROTOCOLS = {"fid": "fid.lite@1", "inception_score": "is.lite@1"}
+
 
 def _row(system: str, number: int, metric: str, value: float, blur: float = 0, low: float = 0, high: float = 0) -> dict:
     return {
@@ -18,6 +20,9 @@ def _row(system: str, number: int, metric: str, value: float, blur: float = 0, l
         "n_candidates": number,
         "blur": blur,
         "value": value,
+        "protocol": PROTOCOLS.get(metric, f"{metric}@1"),
+        "reference": "all",
+        "warning": "64 pictures, too few" if metric == "fid" else "",
         "low": low,
         "high": high,
         "n": 64,
@@ -29,20 +34,22 @@ def headline(tmp_path: Path) -> str:
     rows = [
         _row("shuffled", 1, "grounded", 0.01),
         _row("shuffled", 4, "grounded", 0.02, low=0.001, high=0.08),
-        _row("dalle1", 4, "fid", 81.26),
+        _row("dalle1", 4, "fid", 81.26, low=80, high=83),
+        _row("dalle1", 4, "fid", 888.0) | {"protocol": "fid.other@1"},
+        _row("dalle1", 4, "fid", 777.0) | {"reference": "no-overlap"},
         _row("dalle1", 4, "fid", 999.0, blur=8),
         _row("dalle1", 4, "grounded", 0.46875, low=0.352, high=0.589),
         _row("dalle1", 4, "grounded_any", 0.625),
-        _row("dalle1", 1, "inception_score", 3.14159),
+        _row("dalle1", 1, "inception_score", 3.14159, low=3, high=3.5),
         _row("real", 1, "fid", 12.0),
         _row("dvae", 1, "psnr", 26.04),
     ]
     pd.DataFrame(rows).to_parquet(tmp_path / "metrics.parquet")
     (tmp_path / "clip.json").write_text(json.dumps({"relation": {"accuracy": 0.75, "n": 1200}}))
-    overlap = {"val": {"captions": 0.125, "contents": 0.0}}
+    overlap = {"val": {"captions": 0.125, "contents": 0.0, "pictures": 0.21}}
     (tmp_path / "data.json").write_text(json.dumps({"pictures": {"train": 20000, "val": 64}, "overlap": overlap}))
     inputs = [tmp_path / name for name in ("metrics.parquet", "clip.json", "data.json")]
-    write_headline(*inputs, tmp_path / "results" / "headline.txt")
+    write_headline(*inputs, tmp_path / "results" / "headline.txt", ["fid.lite@1", "fid.other@1", "is.lite@1"])
     return (tmp_path / "results" / "headline.txt").read_text(encoding="utf-8")
 
 
@@ -51,10 +58,10 @@ def _cells(headline: str, start: str) -> list[list[str]]:
 
 
 def test_every_system_and_n_has_its_unblurred_numbers(headline):
-    best = ["dalle1", "4", "81.3", "46.9", "[35.2", "–", "58.9]", "62.5"]
-    assert _cells(headline, "dalle1") == [["dalle1", "1", "3.14"], best]
+    best = ["dalle1", "4", "81.3", "±", "1.5", "46.9", "[35.2", "–", "58.9]", "62.5"]
+    assert _cells(headline, "dalle1") == [["dalle1", "1", "3.14", "±", "0.25"], best]
     assert _cells(headline, "dvae") == [["dvae", "1", "26.0"]]
-    assert "999" not in headline
+    assert not any(number in headline for number in ("999", "888", "777"))
 
 
 def test_chance_is_shown_once(headline):

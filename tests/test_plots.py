@@ -9,6 +9,7 @@ from PIL import Image
 
 from eval import plots
 
+FID, IS = "fid.imagenet-lite@1", "is.imagenet-lite@1"
 DOUBLINGS = (1, 2, 4, 8, 16, 32)
 RADII = (0, 1, 2, 4, 8)
 
@@ -28,8 +29,10 @@ def metrics_table() -> pd.DataFrame:
                 row = {"experiment": "tiny", "system": system, "suite": suite, "n_candidates": most, "n": n, "seed": 0}
                 for blur in RADII:
                     softer = np.exp(-0.25 * blur)
-                    rows.append(row | _cell("fid", "imagenet-lite", blur, fid * softer, n))
-                    rows.append(row | _cell("inception_score", "imagenet-lite", blur, 1 + (score - 1) * softer, n))
+                    rows.append(row | _cell("fid", FID, blur, fid * softer, n))
+                    rows.append(row | _cell("fid", FID, blur, 1.1 * fid * softer, n) | {"reference": "no-overlap"})
+                    rows.append(row | _cell("fid", "fid.clean@1", blur, 2 * fid * softer, n))
+                    rows.append(row | _cell("inception_score", IS, blur, 1 + (score - 1) * softer, n))
                 low, high = max(right - 0.06, 0), min(right + 0.06, 1)
                 rows.append(row | _cell("grounded", "scenes", 0, right, n) | {"low": low, "high": high})
                 if system == "dalle1":
@@ -38,8 +41,8 @@ def metrics_table() -> pd.DataFrame:
 
 
 def _cell(metric: str, protocol: str, blur: float, value: float, n: int) -> dict:
-    nothing = {"low": np.nan, "high": np.nan, "n_reference": n, "extractor_digest": ""}
-    return nothing | {"metric": metric, "protocol": protocol, "blur": float(blur), "value": value}
+    around = {"low": 0.95 * value, "high": 1.05 * value, "n_reference": n, "extractor_digest": "", "reference": "all"}
+    return around | {"metric": metric, "protocol": protocol, "blur": float(blur), "value": value}
 
 
 def training_log(path: Path, columns: dict[str, tuple[float, float]], steps: int = 300) -> Path:
@@ -70,23 +73,46 @@ def lines(axes) -> dict[str, tuple[list, list]]:
     return {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines}
 
 
-def test_blur_panels_hold_the_cells_of_the_table(metrics, tmp_path, drawn):
-    plots.plot_blur(metrics, tmp_path / "blur.png")
-    table = metrics_table()
-    fid = table.query("suite == 'zeroshot' and metric == 'fid' and system == 'dalle1' and n_candidates == 32")
-    shown = lines(drawn[0].axes[2])
-    assert shown["DALL·E 1 (ours), best of 32"] == (list(RADII), fid["value"].tolist())
+def test_figure9_holds_the_cells_of_the_table(metrics, tmp_path, drawn):
+    plots.plot_figure9(metrics, tmp_path / "figure9.png", [FID, IS])
+    table = metrics_table().query("suite == 'zeroshot' and system == 'dalle1' and n_candidates == 32")
+    fid = table[(table["metric"] == "fid") & (table["protocol"] == FID)].set_index("reference")["value"]
+    blurred, _, against_n = drawn[0].axes[3:6]
+    shown = lines(blurred)
+    assert shown["DALL·E 1 (ours), best of 32"] == (list(RADII), fid["all"].tolist())
     assert set(shown) == {
         "DALL·E 1 (ours), N = 1",
         "DALL·E 1 (ours), best of 32",
         "other real pictures",
         "real pictures through the dVAE",
         "real pictures through the untrained dVAE",
+        "without overlapping reference pictures",
     }
+    dashed = [list(line.get_ydata()) for line in blurred.lines if line.get_label().startswith("without")]
+    assert fid["no-overlap"].tolist() in dashed
+    assert list(against_n.lines[0].get_xdata()) == list(DOUBLINGS)
+    scales = [axes.get_ylabel() for axes in drawn[0].axes if axes.get_ylabel().startswith(("FID", "Inception"))]
+    assert len(scales) == 4  # panel c has two of them in each suite
+
+
+def test_bands_are_the_intervals(metrics, tmp_path, drawn):
+    plots.plot_figure9(metrics, tmp_path / "figure9.png", [FID, IS])
+    fid = metrics_table().query("suite == 'val' and metric == 'fid' and system == 'real' and protocol == @FID")
+    fid = fid[fid["reference"] == "all"]
+    corners = drawn[0].axes[0].collections[0].get_paths()[0].vertices  # the first system drawn is real
+    assert corners[:, 1].min() == pytest.approx(fid["low"].min())
+    assert corners[:, 1].max() == pytest.approx(fid["high"].max())
+
+
+def test_of_several_protocols_the_first_of_the_settings_is_drawn(metrics, tmp_path, drawn):
+    plots.plot_figure9(metrics, tmp_path / "a.png", [FID, "fid.clean@1", IS])
+    plots.plot_figure9(metrics, tmp_path / "b.png", ["fid.clean@1", FID, IS])
+    ours, clean = (lines(figure.axes[0])["other real pictures"][1] for figure in drawn)
+    assert clean == [2 * value for value in ours]
 
 
 def test_candidates_panels_hold_the_unblurred_cells(metrics, tmp_path, drawn):
-    plots.plot_candidates(metrics, tmp_path / "candidates.png")
+    plots.plot_candidates(metrics, tmp_path / "candidates.png", [FID, IS])
     table = metrics_table()
     grounded = table.query("suite == 'val' and metric == 'grounded' and system == 'dalle1'")
     shown = lines(drawn[0].axes[2])
@@ -97,9 +123,9 @@ def test_candidates_panels_hold_the_unblurred_cells(metrics, tmp_path, drawn):
 
 
 def test_rows_in_another_order_give_the_same_file(metrics, tmp_path):
-    plots.plot_candidates(metrics, tmp_path / "first.png")
+    plots.plot_candidates(metrics, tmp_path / "first.png", [FID, IS])
     metrics_table().sample(frac=1, random_state=0).to_parquet(metrics)
-    plots.plot_candidates(metrics, tmp_path / "second.png")
+    plots.plot_candidates(metrics, tmp_path / "second.png", [FID, IS])
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
 
 

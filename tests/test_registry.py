@@ -1,46 +1,91 @@
-"""The registry says how to compute, and how to read, every metric."""
+"""The registry says how to compute, and how to read, every metric; and every number has its interval."""
 
-import math
+import typing
 
 import numpy as np
 import pytest
 
 from eval.metrics.frechet import frechet_distance
-from eval.registry import METRICS
+from eval.metrics.kernel import cmmd, mmd2
+from eval.protocols.protocol import SetMetric, load_protocol
+from eval.registry import METRICS, Reference
+from eval.stats import draw_counts
+
+FID, IS = load_protocol("fid.imagenet-lite@1"), load_protocol("is.imagenet-lite@1")
+NUM, OTHERS, DIM = 40, 30, 6
 
 
-def test_every_metric_of_the_metrics_table_is_there_once_with_its_direction():
-    assert {name: metric.better for name, metric in METRICS.items()} == {
-        "fid": "lower",
-        "inception_score": "higher",
-        "grounded": "higher",
-        "grounded_any": "higher",
-        "psnr": "higher",
-    }
-
-
-def test_needs_are_the_arguments_of_the_function_in_its_order():
+def evidence():
+    """Made-up pictures, and everything a metric can need of them."""
     rng = np.random.default_rng(0)
-    evidence = {
-        "features": rng.normal(size=(12, 5)),
-        "reference": rng.normal(size=(9, 5)) + 3,
-        "logits": rng.normal(size=(12, 4)),
-        "splits": 3,
-        "grounded": np.array([1.0, 0, 0, 0]),
-        "right_among_first": np.array([1.0, 1, 0, 1]),
-        "psnr": np.array([20.0, 30]),
+    features, reference = rng.normal(size=(NUM, DIM)), Reference(rng.normal(size=(OTHERS, DIM)) + 0.5, FID)
+    shares = ("grounded", "right_among_first", "r_precision")
+    scores = ("psnr", "clip_cos", "clipscore", "clip_logit", "clip_x100")
+    return {
+        "features": features,
+        "reference": reference,
+        "projected": reference.frechet.project(features),
+        "manifold": reference.manifold.compare(features),
+        "logits": rng.normal(size=(NUM, 4)),
+        "counts": draw_counts(NUM, 100, seed=1),
+        "seed": 3,
+        **{name: (rng.random(NUM) < 0.7).astype(float) for name in shares},
+        **{name: rng.normal(size=NUM) for name in scores},
     }
-    found = {name: metric.compute(*(evidence[need] for need in metric.needs)) for name, metric in METRICS.items()}
-    assert found["fid"].value == frechet_distance(evidence["features"], evidence["reference"])
-    assert found["grounded"].value == 0.25
-    assert found["grounded_any"].value == 0.75
-    assert found["psnr"].value == 25
-    for name in ("inception_score", "grounded", "grounded_any"):
-        assert found[name].low < found[name].value < found[name].high
-    for name in ("fid", "psnr"):
-        assert math.isnan(found[name].low) and math.isnan(found[name].high)
 
 
-def test_the_inception_scores_interval_is_even():
-    score = METRICS["inception_score"].compute(np.random.default_rng(0).normal(size=(40, 4)), 4)
-    assert score.high - score.value == pytest.approx(score.value - score.low)
+@pytest.fixture(scope="module")
+def measured():
+    given = evidence()
+    protocols = {"inception_score": IS}
+    return {
+        name: metric.compute(*({**given, "protocol": protocols.get(name, FID)}[need] for need in metric.needs))
+        for name, metric in METRICS.items()
+    }
+
+
+def test_directions():
+    lower = {name for name, metric in METRICS.items() if metric.better == "lower"}
+    assert lower == {"fid", "fid_infinity", "kid", "cmmd"}
+
+
+def test_every_metric_that_a_protocol_can_list_is_there():
+    assert set(typing.get_args(SetMetric)) < METRICS.keys()
+
+
+def test_values_are_those_of_the_functions(measured):
+    given = evidence()
+    reference = given["reference"].features
+    assert measured["fid"].value == pytest.approx(frechet_distance(given["features"], reference))
+    assert measured["kid"].value == pytest.approx(mmd2(given["features"], reference))
+    assert measured["cmmd"].value == pytest.approx(cmmd(given["features"], reference))
+    assert measured["grounded_any"].value == given["right_among_first"].mean()
+    assert measured["psnr"].value == given["psnr"].mean()
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_number_lies_in_an_interval_of_some_width(measured, name):
+    found = measured[name]
+    assert found.low <= found.value <= found.high
+    assert found.low < found.high
+
+
+@pytest.mark.parametrize("name", sorted(METRICS.keys() - {"fid_infinity"}))
+def test_every_metric_can_be_compared_prompt_by_prompt(measured, name):
+    assert measured[name].replicates.shape == (100,)
+    assert np.isfinite(measured[name].replicates).all()
+
+
+def test_shares_stay_within_0_and_1(measured):
+    shares = [name for name, metric in METRICS.items() if metric.unit.startswith("share")]
+    assert len(shares) == 6
+    assert all(0 <= measured[name].low <= measured[name].high <= 1 for name in shares)
+
+
+def test_kid_is_of_subsets_where_the_protocol_says_so():
+    given = evidence()
+    rule = FID.model_copy(update={"kid": load_protocol("fid.tf-compat@1").kid.model_copy(update={"size": 20})})
+    found = METRICS["kid"].compute(given["features"], given["reference"], rule, given["counts"])
+    assert found.value != mmd2(given["features"], given["reference"].features)
+    with pytest.raises(ValueError, match="1000"):
+        METRICS["kid"].compute(given["features"], given["reference"], load_protocol("fid.tf-compat@1"), given["counts"])

@@ -26,7 +26,9 @@ def results_folder(folder: Path) -> Path:
         ("real", 1, "fid", 0.0, 12.0, None, None),
     ]
     columns = ["system", "n_candidates", "metric", "blur", "value", "low", "high"]
-    table = pd.DataFrame(rows, columns=columns).assign(suite="val", experiment="tiny")
+    table = pd.DataFrame(rows, columns=columns).assign(suite="val", experiment="tiny", reference="all")
+    table["protocol"] = table["metric"].map({"fid": "fid.lite@1", "grounded": "grounded.scenes@1"})
+    table = pd.concat([table, table.query("blur == 0.5").assign(reference="no-overlap", value=75.0)])
     for name in ("tables", "figures", *track.STAGES):
         (folder / name).mkdir(parents=True)
     table.to_parquet(folder / "tables" / "metrics.parquet")
@@ -93,6 +95,7 @@ def test_a_child_holds_the_metrics_of_a_system_against_n(mirrored):
     run_id = marker["children"]["dalle1 on val"]
     assert history(client, run_id, "fid_blur0") == [(1, 90.0), (4, 80.0)]
     assert history(client, run_id, "fid_blur0.5") == [(4, 70.0)]
+    assert history(client, run_id, "fid_no-overlap_blur0.5") == [(4, 75.0)]
     assert history(client, run_id, "grounded_high") == [(1, 0.3), (4, 0.6)]
     assert "fid_blur0_low" not in client.get_run(run_id).data.metrics
     assert client.get_run(run_id).data.tags["mlflow.parentRunId"] == marker["parent"]
@@ -114,3 +117,9 @@ def test_a_short_log_is_mirrored_whole_and_gaps_stay_gaps():
     log = pd.DataFrame({"step": [0, 10, 20], "loss": [3.0, 2.0, 1.0], "kl": [None, 5.0, None]})
     points = track.log_points(log)
     assert points == [("loss", 3.0, 0), ("loss", 2.0, 10), ("loss", 1.0, 20), ("kl", 5.0, 10)]
+
+
+def test_protocols_of_one_metric_have_their_labels_in_the_names():
+    row = {"blur": 0.0, "low": None, "high": None, "n_candidates": 1, "reference": "all", "metric": "fid", "value": 1.0}
+    table = pd.DataFrame([row | {"protocol": label} for label in ("fid.clean@1", "fid.lite@2")])
+    assert [point.key for point in track.metric_points(table)] == ["fid_blur0/fid.clean-1", "fid_blur0/fid.lite-2"]

@@ -19,7 +19,7 @@ from dalle.provenance import ROOT, file_digest
 
 SYSTEMS = {"dalle1", "real", "dvae", "dvae_start", "shuffled"}
 # What follows from the metrics table, whatever changed in it.
-REPORT = {"metrics": 1, "cost": 1, "plot_blur": 1, "plot_candidates": 1, "headline": 1, "mirror": 1, "all": 1}
+REPORT = {"metrics": 1, "cost": 1, "plot_figure9": 1, "plot_candidates": 1, "headline": 1, "mirror": 1, "all": 1}
 
 
 def jobs(output: str) -> Counter:
@@ -122,6 +122,27 @@ def test_a_new_metric_extracts_and_draws_nothing(finished: Path) -> None:
     assert jobs(snakemake(finished, "--dry-run")) == REPORT
 
 
+def test_a_word_about_a_protocol_reruns_nothing_and_a_new_meaning_what_it_touches(finished: Path) -> None:
+    protocol = finished / "eval/protocols/is.imagenet-lite.yaml"
+    replace(protocol, "about: >-", "about: >-\n  In other words.")
+    assert jobs(snakemake(finished, "--dry-run")) == {}
+    replace(protocol, "splits: 10", "splits: 5")
+    assert jobs(snakemake(finished, "--dry-run")) == REPORT
+    replace(finished / "eval/protocols/fid.imagenet-lite.yaml", "side: 128", "side: 96")
+    assert jobs(snakemake(finished, "--dry-run")) == {"features": 5, **REPORT}
+
+
+def test_another_systems_pictures_are_taken_in_and_judged_beside_ours(finished: Path) -> None:
+    (finished / "theirs").mkdir()
+    (finished / "theirs/a.png").write_bytes(b"")
+    (finished / "theirs.csv").write_text("file,prompt_id\na.png,0\n", encoding="utf-8")
+    append(finished / "workflow/config/scenes.yaml", "systems: {theirs: {path: theirs, manifest: theirs.csv}}")
+    output = snakemake(finished, "--dry-run")
+    judged = {"external": 1, "features": 5, "agreement": 1, "image_scores": 1, "sample_grid": 2}
+    assert jobs(output) == {**judged, **REPORT}
+    assert {name for name in planned_files(output) if "/theirs/" in name and "zeroshot" in name} == set()
+
+
 def test_a_figure_is_drawn_anew_alone(finished: Path) -> None:
     append(finished / "eval/grids.py", "DARK = True")
     assert jobs(snakemake(finished, "--dry-run")) == {"sample_grid": 2, "reconstruction_grid": 1, "mirror": 1, "all": 1}
@@ -146,6 +167,10 @@ def test_every_shipped_experiment_has_a_plan(finished: Path, name: str) -> None:
     [
         ("priro: {}", r"Error: config key priro is unknown; did you mean prior\?"),
         ("evaluation: {blur: [0, -1]}", r"Error: config key evaluation: blur: .* must be distinct radii ≥ 0"),
+        (
+            "evaluation: {protocols: [fid.tf@1]}",
+            r"Error: config key evaluation: protocol 'fid\.tf@1' is unknown; did you mean",
+        ),
         ("data: {image_size: 60}", r"Error: config.*: dvae\.downsample: 8 does not divide"),
     ],
 )
@@ -182,7 +207,7 @@ def test_the_metrics_have_every_cell_of_the_sweep(smoke: tuple[Path, str]) -> No
     table = pd.read_parquet(smoke[0] / "results/smoke/tables/metrics.parquet")
     ours = table[table["system"] == "dalle1"]
     assert set(table["system"]) == SYSTEMS
-    for metric in ("fid", "inception_score"):
+    for metric in ("fid", "kid", "precision", "inception_score"):
         for _, rows in table[table["metric"] == metric].groupby(["system", "suite", "n_candidates"]):
             assert set(rows["blur"]) == set(settings.evaluation.blur)
     for _, rows in ours[ours["metric"].isin(["fid", "inception_score", "grounded"])].groupby(["suite", "metric"]):
@@ -190,11 +215,17 @@ def test_the_metrics_have_every_cell_of_the_sweep(smoke: tuple[Path, str]) -> No
     sizes = {"val": settings.data.val, "zeroshot": settings.data.zeroshot}
     assert table.groupby("suite")["n"].unique().map(list).to_dict() == {name: [n] for name, n in sizes.items()}
     assert set(table[table["metric"] == "psnr"]["system"]) == {"dvae", "dvae_start"}
-    assert table[["low", "value", "high"]].dropna().apply(lambda row: row.is_monotonic_increasing, axis=1).all()
+    assert table[["low", "value", "high"]].apply(lambda row: row.is_monotonic_increasing, axis=1).all()
+    assert table[["low", "value", "high", "n", "seed"]].notna().all(axis=None)
+    assert (table["protocol"].str.match(r"^[a-z0-9-]+\.[a-z0-9-]+@\d+$")).all()
+    of_features = table["protocol"].str.startswith("fid.")
+    assert (table.loc[of_features, "n_reference"] > 0).all() and (
+        table.loc[of_features, "extractor_digest"] != ""
+    ).all()
 
 
 def test_csv_and_parquet_say_the_same(smoke: tuple[Path, str]) -> None:
-    for table in ("metrics", "image_scores", "cost"):
+    for table in ("metrics", "differences", "image_scores", "cost"):
         place = smoke[0] / f"results/smoke/tables/{table}"
         parquet, csv = pd.read_parquet(f"{place}.parquet"), pd.read_csv(f"{place}.csv", keep_default_na=True)
         assert list(parquet.columns) == list(csv.columns)
@@ -210,7 +241,7 @@ def test_the_run_ends_with_the_headline(smoke: tuple[Path, str]) -> None:
 def test_every_job_keeps_its_log(smoke: tuple[Path, str]) -> None:
     logs = {path.relative_to(smoke[0] / "results/smoke/logs").parts[0] for path in smoke[0].rglob("logs/**/*.log")}
     assert {name.removesuffix(".log") for name in logs if not name.endswith("snakemake.log")} >= {
-        path.stem for path in (ROOT / "workflow/scripts").glob("*.py") if path.stem != "conda_twin"
+        path.stem for path in (ROOT / "workflow/scripts").glob("*.py") if path.stem not in ("conda_twin", "external")
     }
 
 
@@ -226,11 +257,13 @@ def test_an_unreadable_picture_is_named_and_leaves_nothing_half_written(
     table = pd.read_parquet(archive)
     table.at[3, "image"] = {"bytes": b"no picture", "path": None}
     table.to_parquet(archive)
-    target = "results/smoke/features/real/val/blur0.safetensors"
+    target = "results/smoke/features/fid.imagenet-lite@1/real/val/blur0.safetensors"
     ran = call(folder, target, *SMOKE)
     assert ran.returncode != 0
     assert "systems/real/val.parquet, row 3: the picture cannot be read" in ran.stdout + ran.stderr
-    assert "Traceback" in (folder / "results/smoke/logs/features/blur0.log").read_text(encoding="utf-8")
+    assert "Traceback" in (folder / "results/smoke/logs/features/fid.imagenet-lite@1-blur0.log").read_text(
+        encoding="utf-8"
+    )
     assert not (folder / target).exists()
     hidden = [path for path in folder.glob("results/smoke/**/.*") if path.is_file()]
     assert [path.name for path in hidden if not path.name.startswith(".snakemake")] == []

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +11,24 @@ import pandas as pd
 from dalle.config import Scenes
 from dalle.data.captions import caption
 from dalle.data.drawing import draw
+from dalle.data.overlap import find_overlap
 from dalle.data.scenes import Scene, all_pairs, is_reserved, place, random_scenes
 from dalle.images import write_archive
 from dalle.provenance import atomic
 from dalle.seeding import seed_for
 
-SUITES = ("val", "zeroshot")
+SUITES, TRAINING = ("val", "zeroshot"), ("train", "uncaptioned")
 Pair = tuple[Scene, str]  # a scene and its caption
 
 
 def write_scenes(settings: Scenes, seed: int, folder: str | Path) -> None:
-    """Writes ``train``, ``uncaptioned``, ``val``, ``val_real``, ``zeroshot``, ``zeroshot_real`` and ``report.json``.
+    """Writes ``train``, ``uncaptioned``, ``val``, ``val_real``, ``zeroshot``, ``zeroshot_real``, ``overlap``, a report.
 
     - ``train``: captioned pictures of seen colour×shape pairs whose content is not reserved.
     - ``uncaptioned``: pictures with held-out pairs, without captions; only the dVAE sees them, its codes must show them
     - ``val``: distinct captions of reserved contents of seen pairs; ``zeroshot``: of contents with a held-out pair.
     - ``*_real``: other pictures of the same contents, placed and textured anew, under the same captions.
+    - ``overlap``: which pictures of the suites have a near-duplicate in training; ``report.json``: the shares.
     """
     folder = Path(folder)
     uncaptioned = ((scene, "") for scene in zeroshot_scenes(settings, seed, "uncaptioned"))
@@ -42,7 +44,14 @@ def write_scenes(settings: Scenes, seed: int, folder: str | Path) -> None:
         rng = np.random.default_rng(seed_for(seed, "real", suite))
         others = [(_same_content(scene, rng, settings), words) for scene, words in splits[suite]]
         _write(folder / f"{suite}_real.parquet", others, settings, seed)
-    _write_report(folder / "report.json", splits, settings)
+    overlap = find_overlap(_scenes_of(splits, SUITES), chain(*_scenes_of(splits, TRAINING).values()))
+    with atomic(folder / "overlap.parquet") as temporary:
+        overlap.to_parquet(temporary, index=False)
+    _write_report(folder / "report.json", splits, overlap, settings)
+
+
+def _scenes_of(splits: dict[str, list[Pair]], names: tuple[str, ...]) -> dict[str, list[Scene]]:
+    return {name: [scene for scene, _ in splits[name]] for name in names}
 
 
 def train_scenes(settings: Scenes, seed: int, purpose: str = "train") -> Iterator[Scene]:
@@ -109,7 +118,7 @@ def _write(path: Path, pairs: list[Pair], settings: Scenes, seed: int) -> None:
     write_archive(path, rows, pictures)
 
 
-def _write_report(path: Path, splits: dict[str, list[Pair]], settings: Scenes) -> None:
+def _write_report(path: Path, splits: dict[str, list[Pair]], overlap: pd.DataFrame, settings: Scenes) -> None:
     captions = {words for _, words in splits["train"]}
     contents = {scene.content for scene, _ in splits["train"]}
     report = {
@@ -121,6 +130,7 @@ def _write_report(path: Path, splits: dict[str, list[Pair]], settings: Scenes) -
             suite: {
                 "captions": float(np.mean([words in captions for _, words in splits[suite]])),
                 "contents": float(np.mean([scene.content in contents for scene, _ in splits[suite]])),
+                "pictures": float(overlap[overlap["suite"] == suite]["overlap"].mean()),
             }
             for suite in SUITES
         },

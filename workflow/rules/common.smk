@@ -7,18 +7,19 @@ that the script runs. Snakemake reruns a job when its params change, so a job re
 import os
 import re
 import sys
+from itertools import product
 from pathlib import Path
 
 from dalle.config import load_config
 from dalle.imports import closure
 from dalle.provenance import code_digest
+from eval.protocols.protocol import ClipProtocol, FidProtocol, load_protocol, logit_layers
 
 SUITES = ["val", "zeroshot"]
 # Systems whose pictures differ. `shuffled` shows dalle1's under other captions, so it has no features of its own.
 RECONSTRUCTIONS = {"dvae": "weights", "dvae_start": "start"}
 PICTURED = ["dalle1", "real", *RECONSTRUCTIONS]
 SYSTEMS = [*PICTURED, "shuffled"]
-PROTOCOL = "eval/protocols/dalle1-offline.yaml"
 # A candidate is the same whatever these are: when they change, those already drawn stay.
 UNSEEN_BY_CANDIDATES = ["batch_size", "n_candidates"]
 # Jobs inherit these; what the shell already sets stays. Waiting threads sleep: spinning starves the neighbouring job.
@@ -38,6 +39,31 @@ def read_experiment(values):
         return load_config(values)
     except ValueError as error:
         sys.exit(f"Error: {error}")  # a WorkflowError would bury the line in places of this file
+
+
+def read_protocols(labels):
+    """The protocols by their labels, and the logits wanted of each space. A mistake ends the run as in the settings."""
+    try:
+        protocols = {label: load_protocol(label) for label in labels}
+        layers = logit_layers(protocols.values())
+        return protocols | {space: load_protocol(space) for space in layers}, layers
+    except ValueError as error:
+        sys.exit(f"Error: config key evaluation: {error}")
+
+
+def of_family(kind):
+    """The labels of the protocols of one family."""
+    return [label for label, protocol in PROTOCOLS.items() if isinstance(protocol, kind)]
+
+
+def archive_of(source, suite):
+    """The image archive of a system, or of the suite's own pictures."""
+    return f"<results>/data/{suite}.parquet" if source == "reference" else f"<results>/systems/{source}/{suite}.parquet"
+
+
+def given_weights(network):
+    """The file of a network's weights if the settings name one, else nothing."""
+    return [experiment.evaluation.weights[network]] if network in experiment.evaluation.weights else []
 
 
 def slice_of(settings, without=()):
@@ -69,6 +95,12 @@ for variable, value in JOB_ENVIRONMENT.items():
     os.environ.setdefault(variable, value)
 
 experiment = read_experiment(config)
+PROTOCOLS, LOGITS = read_protocols([*experiment.evaluation.protocols, experiment.evaluation.blur_protocol])
+SPACES = of_family(FidProtocol)  # those of the settings, and those that an Inception Score takes its logits from
+EXTERNAL = {system: settings.suite for system, settings in experiment.systems.items()}
+# What is looked at: every source of pictures on every suite it has.
+SOURCES = list(product(["reference", *PICTURED], SUITES)) + list(EXTERNAL.items())
+ANSWERS = list(product(SYSTEMS, SUITES)) + list(EXTERNAL.items())
 SHARDS = range(experiment.sampling.shards)
 BLOCKS = range(experiment.sampling.blocks)
 RADII = [f"{radius:g}" for radius in experiment.evaluation.blur]
@@ -80,6 +112,6 @@ PAIRS = {
     "dalle1-dvae": [("dalle1", N_MAX), ("dvae", 1)],
     "best-first": [("dalle1", N_MAX), ("dalle1", 1)],
 }
-FIGURES = expand("<results>/figures/{name}.png", name=["blur", "candidates", "training", "reconstructions"]) + expand(
-    "<results>/figures/samples_{suite}.png", suite=SUITES
-)
+FIGURES = expand(
+    "<results>/figures/{name}.png", name=["figure9", "candidates", "training", "reconstructions"]
+) + expand("<results>/figures/samples_{suite}.png", suite=SUITES)

@@ -4,6 +4,7 @@ rule scenes:
         uncaptioned="<results>/data/uncaptioned.parquet",
         suites=expand("<results>/data/{suite}.parquet", suite=SUITES),
         real=expand("<results>/data/{suite}_real.parquet", suite=SUITES),
+        overlap="<results>/data/overlap.parquet",
         report="<results>/data/report.json",
     log:
         "<results>/logs/scenes.log",

@@ -1,33 +1,58 @@
-# One job a radius: a new radius extracts nothing again, and a job has enough pictures to be worth its imports.
+# One job a space and radius: a new radius extracts nothing again, and a job has enough pictures to be worth its imports.
 rule features:
     input:
-        expand("<results>/data/{suite}.parquet", suite=SUITES),
-        expand("<results>/systems/{system}/{suite}.parquet", system=PICTURED, suite=SUITES),
+        archives=[archive_of(*place) for place in SOURCES],
+        weights=lambda wildcards: given_weights(PROTOCOLS[wildcards.space].network),
     output:
-        expand(
-            "<results>/features/{source}/{suite}/blur{{radius}}.safetensors",
-            source=["reference", *PICTURED],
-            suite=SUITES,
-        ),
+        [f"<results>/features/{{space}}/{source}/{suite}/blur{{radius}}.safetensors" for source, suite in SOURCES],
     log:
-        "<results>/logs/features/blur{radius}.log",
+        "<results>/logs/features/{space}-blur{radius}.log",
     benchmark:
-        "<results>/benchmarks/features/blur{radius}.tsv"
+        "<results>/benchmarks/features/{space}-blur{radius}.tsv"
     conda:
         "../../environment.yml"
     threads: 1
     params:
-        extractor=experiment.evaluation.extractor,
+        space=lambda wildcards: PROTOCOLS[wildcards.space].meaning,
+        blur=PROTOCOLS[experiment.evaluation.blur_protocol].meaning,
+        blur_protocol=experiment.evaluation.blur_protocol,
+        logits_layer=lambda wildcards: LOGITS.get(wildcards.space),
+        store=untracked("results/feature-store"),
         code=code_of("features"),
     script:
         "../scripts/features.py"
+
+
+rule agreement:
+    input:
+        archives=[archive_of(*place) for place in ANSWERS],
+        clip="<results>/clip/weights.safetensors",
+        tokenizer="<results>/tokenizer/tokenizer.json",
+        weights=[path for label in of_family(ClipProtocol) for path in given_weights(PROTOCOLS[label].model)],
+    output:
+        "<results>/agreement/all.parquet",
+    log:
+        "<results>/logs/agreement.log",
+    benchmark:
+        "<results>/benchmarks/agreement/all.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        protocols=of_family(ClipProtocol),
+        rules=[PROTOCOLS[label].meaning for label in of_family(ClipProtocol)],
+        weights=experiment.evaluation.weights,
+        code=code_of("agreement"),
+    script:
+        "../scripts/agreement.py"
 
 
 # Every candidate is graded, not the winners alone: "any of the first N right" is what a perfect reranker would reach.
 rule image_scores:
     input:
         references=expand("<results>/data/{suite}.parquet", suite=SUITES),
-        pictures=expand("<results>/systems/{system}/{suite}.parquet", system=SYSTEMS, suite=SUITES),
+        pictures=[archive_of(*place) for place in ANSWERS],
+        agreement="<results>/agreement/all.parquet",
         candidates=expand(
             "<results>/candidates/{suite}/{shard}/{block}.parquet", suite=SUITES, shard=SHARDS, block=BLOCKS
         ),
@@ -51,28 +76,34 @@ rule image_scores:
 
 rule metrics:
     input:
-        features=expand(
-            "<results>/features/{source}/{suite}/blur{radius}.safetensors",
-            source=["reference", *PICTURED],
-            suite=SUITES,
-            radius=RADII,
-        ),
-        selections=expand("<results>/systems/{system}/{suite}.selection.parquet", system=SYSTEMS, suite=SUITES),
+        features=[
+            f"<results>/features/{space}/{source}/{suite}/blur{radius}.safetensors"
+            for (source, suite), space, radius in product(SOURCES, SPACES, RADII)
+        ],
+        selections=[f"<results>/systems/{system}/{suite}.selection.parquet" for system, suite in ANSWERS],
         image_scores="<results>/tables/image_scores.parquet",
-        protocol=PROTOCOL,
+        overlap="<results>/data/overlap.parquet",
     output:
         parquet="<results>/tables/metrics.parquet",
         csv="<results>/tables/metrics.csv",
+        differences="<results>/tables/differences.parquet",
+        differences_csv="<results>/tables/differences.csv",
     log:
         "<results>/logs/metrics.log",
     benchmark:
         "<results>/benchmarks/metrics/all.tsv"
     conda:
         "../../environment.yml"
+    threads: 2
     params:
+        rules={
+            "protocols": list(experiment.evaluation.protocols),
+            "blur_protocol": experiment.evaluation.blur_protocol,
+            "replicates": experiment.evaluation.replicates,
+            "seed": experiment.seed,
+        },
+        meaning=[protocol.meaning for protocol in PROTOCOLS.values()],
         experiment=experiment.experiment,
-        splits=experiment.evaluation.splits,
-        seed=experiment.seed,
         code=code_of("metrics"),
     script:
         "../scripts/metrics.py"
@@ -84,8 +115,8 @@ rule cost:
         expand("<results>/benchmarks/codes/{split}.tsv", split=PRIOR_SPLITS),
         expand("<results>/benchmarks/{rule}/{shard}-{block}.tsv", rule=["sample", "score"], shard=SHARDS, block=BLOCKS),
         expand("<results>/benchmarks/dalle1/{suite}.tsv", suite=SUITES),
-        expand("<results>/benchmarks/features/blur{radius}.tsv", radius=RADII),
-        expand("<results>/benchmarks/{rule}/all.tsv", rule=["image_scores", "metrics"]),
+        expand("<results>/benchmarks/features/{space}-blur{radius}.tsv", space=SPACES, radius=RADII),
+        expand("<results>/benchmarks/{rule}/all.tsv", rule=["agreement", "image_scores", "metrics"]),
     output:
         parquet="<results>/tables/cost.parquet",
         csv="<results>/tables/cost.csv",

@@ -1,16 +1,17 @@
-rule plot_blur:
+rule plot_figure9:
     input:
         "<results>/tables/metrics.parquet",
     output:
-        "<results>/figures/blur.png",
+        "<results>/figures/figure9.png",
     log:
-        "<results>/logs/plot_blur.log",
+        "<results>/logs/plot_figure9.log",
     conda:
         "../../environment.yml"
     params:
-        code=code_of("plot_blur"),
+        protocols=list(experiment.evaluation.protocols),
+        code=code_of("plot_figure9"),
     script:
-        "../scripts/plot_blur.py"
+        "../scripts/plot_figure9.py"
 
 
 rule plot_candidates:
@@ -23,6 +24,7 @@ rule plot_candidates:
     conda:
         "../../environment.yml"
     params:
+        protocols=list(experiment.evaluation.protocols),
         code=code_of("plot_candidates"),
     script:
         "../scripts/plot_candidates.py"
@@ -114,6 +116,7 @@ rule headline:
     conda:
         "../../environment.yml"
     params:
+        protocols=list(experiment.evaluation.protocols),
         code=code_of("headline"),
     script:
         "../scripts/headline.py"
@@ -123,7 +126,7 @@ rule headline:
 rule mirror:
     input:
         "<results>/headline.txt",
-        expand("<results>/tables/{table}.parquet", table=["metrics", "image_scores", "cost"]),
+        expand("<results>/tables/{table}.parquet", table=["metrics", "differences", "image_scores", "cost"]),
         expand("<results>/{stage}/log.csv", stage=["dvae", "prior", "clip"]),
         FIGURES,
     output:

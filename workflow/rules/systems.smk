@@ -45,6 +45,8 @@ rule reconstructions:
         selections=expand("<results>/systems/{{system}}/{suite}.selection.parquet", suite=SUITES),
     log:
         "<results>/logs/reconstructions/{system}.log",
+    wildcard_constraints:
+        system="|".join(RECONSTRUCTIONS),
     conda:
         "../../environment.yml"
     params:

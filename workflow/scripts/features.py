@@ -3,8 +3,12 @@
 from dalle.joblog import job_log
 
 with job_log(snakemake.log[0]):
+    from eval.extractors import load_extractor
     from eval.features import write_features
+    from eval.protocols.protocol import load_protocol
 
-    radius, extractor = float(snakemake.wildcards.radius), snakemake.params.extractor
-    for archive, out in zip(snakemake.input, snakemake.output, strict=True):
-        write_features(archive, out, radius, extractor)
+    given, params, job = snakemake.input, snakemake.params, snakemake.wildcards
+    extractor = load_extractor(load_protocol(job.space), *given.weights, logits_layer=params.logits_layer)
+    how = {"blur_protocol": load_protocol(params.blur_protocol), "radius": float(job.radius), "store": params.store}
+    for archive, out in zip(given.archives, snakemake.output, strict=True):
+        write_features(archive, out, extractor, **how)

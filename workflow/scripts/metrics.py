@@ -1,11 +1,12 @@
-"""Every metric of every system, suite, N and blur radius."""
+"""Every metric of every system, suite, N, blur radius and reference."""
 
 from dalle.joblog import job_log
 
 with job_log(snakemake.log[0]):
-    from eval.sweep import write_metrics
+    from eval.shown import Shown
+    from eval.sweep import Rules, write_metrics
 
-    given, params = snakemake.input, snakemake.params
-    facts = {"experiment": params.experiment, "seed": params.seed, "splits": params.splits}
-    out = snakemake.output.parquet
-    write_metrics(given.features, given.selections, given.image_scores, given.protocol, out, **facts)
+    given, params, made = snakemake.input, snakemake.params, snakemake.output
+    shown = Shown.read(given.features, given.selections, given.image_scores, given.overlap)
+    rules, jobs = Rules(**params.rules), snakemake.threads
+    write_metrics(shown, rules, params.experiment, out=made.parquet, paired=made.differences, jobs=jobs)

@@ -1,0 +1,56 @@
+"""Features kept by what was seen: the picture's pixels on one side, network, preprocessing and blur on the other.
+
+A store is a folder of segments, safetensors files that are never changed: jobs add segments side by side without a
+lock, and a killed job loses one segment at most. Names of files, systems and experiments play no part, so a changed
+picture is never taken for its former self, and a known one is never looked at again, whoever shows it.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from dalle.provenance import atomic
+
+Seen = tuple[Float[np.ndarray, " dim"], Float[np.ndarray, " classes"]]  # features and logits of one picture
+
+
+def picture_key(picture: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """SHA-256 of a picture's size and pixels, 32 bytes."""
+    return hashlib.sha256(repr(picture.shape).encode() + np.ascontiguousarray(picture).tobytes()).digest()
+
+
+class FeatureStore:
+    """The features of one space: one network with its weights, one preprocessing, one blur.
+
+    ``space`` says all of these; its digest is the folder's name.
+    """
+
+    def __init__(self, root: str | Path, space: str) -> None:
+        self.folder = Path(root) / hashlib.sha256(space.encode()).hexdigest()[:16]
+
+    def find(self, keys: Sequence[bytes]) -> dict[bytes, Seen]:
+        """What is known of these pictures."""
+        from safetensors.numpy import load_file
+
+        wanted, found = set(keys), {}
+        for path in sorted(self.folder.glob("*.safetensors")):
+            segment = load_file(path)
+            for row, key in enumerate(map(bytes, segment["keys"])):
+                if key in wanted:
+                    found[key] = segment["features"][row], segment["logits"][row]
+        return found
+
+    def add(self, seen: dict[bytes, Seen]) -> None:
+        """Keep the features of some pictures, in a new segment."""
+        from safetensors.numpy import save_file
+
+        if not seen:
+            return
+        features, logits = (np.stack(parts) for parts in zip(*seen.values(), strict=True))
+        keys = np.frombuffer(b"".join(seen), np.uint8).reshape(len(seen), -1)
+        name = hashlib.sha256(keys.tobytes()).hexdigest()[:16]
+        with atomic(self.folder / f"{name}.safetensors") as temporary:
+            save_file({"keys": keys, "features": features, "logits": logits}, temporary)

@@ -1,0 +1,10 @@
+"""Takes in the pictures of another program."""
+
+from dalle.joblog import job_log
+
+with job_log(snakemake.log[0]):
+    from dalle.config import External
+    from dalle.systems.external import write_external
+
+    settings, made = External.model_validate(snakemake.params.settings), snakemake.output
+    write_external(settings, snakemake.input.prompts, made.pictures, made.selection)
