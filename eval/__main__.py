@@ -88,10 +88,10 @@ def print_table(table: "DataFrame") -> None:  # noqa: F821
         numbers = [f"{row.value:.4g}", f"{row.low:.4g} – {row.high:.4g}"]
         sizes = [f"{row.n:,}", f"{row.n_reference:,}" if row.n_reference else ""]
         shown.add_row(row.protocol, row.metric, str(row.n_candidates), *numbers, *sizes)
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     console.print(shown)
     for warning in sorted(set(table["warning"]) - {""}):
-        console.print(f"Warning: {warning}", markup=False)
+        console.print(f"Warning: {warning}", markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

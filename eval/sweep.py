@@ -52,14 +52,21 @@ Result = tuple[dict[str, Any], Measured]
 Task = Callable[[], list[Result]]
 
 
+LEAST = 50  # resamples; the quantiles of fewer say nothing
+
+
 @dataclass(frozen=True)
 class Rules:
-    """What a table is computed by."""
+    """What a table is computed by. Raises ValueError for fewer than ``LEAST`` replicates."""
 
     protocols: Sequence[str]
     blur_protocol: str
     replicates: int  # of the bootstrap over prompts
     seed: int
+
+    def __post_init__(self) -> None:
+        if self.replicates < LEAST:
+            raise ValueError(f"replicates: {self.replicates}; allowed are {LEAST} and more")
 
     def of(self, kind: type) -> list[Any]:
         """The protocols of one family."""
