@@ -18,7 +18,7 @@ DALLE_ROWS = [
     {"images"},
     {"manifest"},
     {"intake", "tokenizer"},
-    {"data"},
+    {"data", "prompts"},
     {"models"},
     {"systems"},
     {"training", "sampling", "rerank", "plan"},
@@ -31,7 +31,8 @@ EVAL_ROWS = [
     {"features", "human"},
     {"agreement", "differences", "shown"},
     {"grounding", "sweep", "plots", "grids", "headline", "report", "track"},
-    {"judge", "doctor"},
+    {"golden", "judge"},
+    {"doctor"},
     {"__main__"},
 ]
 GROUND = DALLE_ROWS[0]  # everybody may use these

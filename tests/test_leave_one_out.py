@@ -27,3 +27,15 @@ def test_copies_of_a_picture_change_nothing_but_their_weight():
     found = without_each(pictures, reference)
     assert found[::2] == pytest.approx(found[1::2], rel=1e-9)
     assert found[4] == pytest.approx(distance(pictures.take(np.delete(np.arange(18), 4)), reference), rel=1e-6)
+
+
+@pytest.mark.parametrize("difference", [1e-6, 1e-4, 3e-4, 1e-2])
+def test_two_pictures_that_hardly_differ_do_no_harm(difference):
+    """Their direction has a Gram eigenvalue near the rounding error of the largest, as happens with real features."""
+    rng, spread = np.random.default_rng(0), 1 / np.arange(1, 101)
+    reference = FrechetReference.of(rng.normal(size=(40, 100)) * spread)
+    rows = rng.normal(size=(40, 100)) * spread
+    rows[1] = rows[0] + difference * spread * rng.normal(size=100)
+    pictures = reference.project(rows)
+    expected = [distance(pictures.take(np.delete(np.arange(40), left_out)), reference) for left_out in range(40)]
+    assert without_each(pictures, reference) == pytest.approx(expected, rel=1e-6)

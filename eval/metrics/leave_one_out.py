@@ -39,10 +39,14 @@ def _principal(
     return values[is_real], squares[:, is_real]
 
 
-def _change(values: Float[np.ndarray, " values"], shares: Float[np.ndarray, "n values"]) -> Float[np.ndarray, " n"]:
+def _change(
+    values: Float[np.ndarray, " values"], shares: Float[np.ndarray, "n values"]
+) -> Float[np.ndarray, " n"]:
     """∫₀^∞ log(1 - Σ_k shares_ik λ_k / (λ_k + t²)) dt / π by the trapezoidal rule in log t, exact to about 1e-8."""
     step = 0.5
     t = np.sqrt(values[-1]) * np.exp(np.arange(-22, 22, step))  # from 3e-10 to 4e9 times the largest root
-    rest = np.maximum(1 - shares.sum(axis=1), 0)  # apart: the difference below would cancel for small t
-    left = rest[:, None] + shares @ (t**2 / (values[:, None] + t**2))
-    return np.log(left) @ t * step / np.pi
+    taken = shares @ (values[:, None] / (values[:, None] + t**2))
+    # 1 - taken cancels for small t, where the shares may add up to 1; written out it would not end in 1 for large t.
+    rest = np.maximum(1 - shares.sum(axis=1), 0)[:, None]
+    left = rest + shares @ (t**2 / (values[:, None] + t**2))
+    return np.where(taken < 0.5, np.log1p(-np.minimum(taken, 0.5)), np.log(left)) @ t * step / np.pi
