@@ -11,7 +11,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: run test lint format lock clean
+.PHONY: run test lint format lock bench-eval clean
 
 # A killed run (kill -9, power) leaves its lock: it goes if no Snakemake and none of its jobs is left. Files are written
 # whole or not at all, so going on over "incomplete" ones is safe.
@@ -21,6 +21,10 @@ run: $(READY)
 
 test: $(READY)
 	python -m pytest
+
+# What figure 9 costs here, beside torch-fidelity: a quarter of an hour on one core. Options are in the script.
+bench-eval: $(READY)
+	python -m workflow.benchmarks.eval_sweep
 
 lint: $(READY)
 	ruff check .
