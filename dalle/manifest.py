@@ -68,6 +68,12 @@ def open_pictures(path: str | Path, manifest: str | Path | None = None) -> Pictu
     return read_parquet(path)
 
 
+def numbered(pictures: Pictures) -> Pictures:
+    """The pictures of a source for themselves, as a reference: each its own prompt, whatever it was said to answer."""
+    rows = pictures.rows[["file"]].assign(prompt_id=range(len(pictures)), candidate=0)
+    return replace(pictures, rows=rows)
+
+
 def read_folder(folder: str | Path, manifest: str | Path | None = None) -> Pictures:
     """The pictures in a folder and its subfolders, as the CSV file ``manifest`` describes them.
 

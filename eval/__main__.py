@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser().parse_args(arguments)
     try:
         return {"score": score, "doctor": doctor}[asked.command](asked)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
 
@@ -51,12 +51,12 @@ def score(asked: argparse.Namespace) -> int:
     rules = Rules(labels, asked.blur_protocol, asked.replicates, asked.seed)
     weights = weights_of(asked.weights)
     table = judge(Question(asked.pictures, asked.reference, asked.captions, rules, asked.blur, weights), asked.store)
+    print_table(table)
     if asked.csv is not None:
         from dalle.provenance import atomic
 
         with atomic(asked.csv) as temporary:
             table.to_csv(temporary, index=False)
-    print_table(table)
     return 0
 
 
@@ -89,6 +89,10 @@ def print_table(table: "DataFrame") -> None:  # noqa: F821
         sizes = [f"{row.n:,}", f"{row.n_reference:,}" if row.n_reference else ""]
         shown.add_row(row.protocol, row.metric, str(row.n_candidates), *numbers, *sizes)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    if (table["blur"] > 0).any():
+        console.print(
+            f"Both sides blurred: radius {table['blur'].max():g}, {table['blur_protocol'].max()}", markup=False
+        )
     console.print(shown)
     for warning in sorted(set(table["warning"]) - {""}):
         console.print(f"Warning: {warning}", markup=False, soft_wrap=True)

@@ -43,27 +43,27 @@ def write_agreement(
 
 
 def agreement(archive: str | Path, protocol: ClipProtocol, judge: Judge) -> pd.DataFrame:
-    """Rows of the table image_scores for …/{system}/{suite}.parquet: the cosine's variants, R-precision, and
-    whether the caption was cut.
+    """Rows of the table image_scores for …/{system}/{suite}.parquet: the cosine's variants, R-precision, whether
+    the caption was cut (``truncated``) and whether the picture came from a ``lossy`` file.
 
     R-precision is left out, and the log says so, where the archive has fewer different captions than the protocol
     wants to choose among.
     """
     archive = Path(archive)
     rows = read_rows(archive)
-    captions = rows["caption"].unique()
+    captions = np.sort(rows["caption"].unique())  # the same order for every system, so the same wrong captions
     texts = judge.embed_texts(list(captions))
     own = pd.Index(captions).get_indexer(rows["caption"])
     batches = tqdm(iter_archive(archive, BATCH), f"{archive.parent.name}/{archive.stem}", disable=None)
-    pictures = np.concatenate([judge.embed_pictures(batch) for _, batch in batches])
+    looked_at = [(judge.embed_pictures(batch), some["lossy"]) for some, batch in batches]
+    pictures, lossy = (np.concatenate(parts) for parts in zip(*looked_at, strict=True))
     values = variants((pictures * texts[own]).sum(axis=1), judge.scale, protocol.weight)
-    values["truncated"] = judge.truncated(list(captions))[own].astype(float)
-    sayings = _sayings(rows, captions)
-    if len(set(sayings)) >= protocol.ways:
+    values |= {"truncated": judge.truncated(list(captions))[own].astype(float), "lossy": lossy.astype(float)}
+    try:
+        sayings = _sayings(rows, captions)
         values["r_precision"] = r_precision(pictures, texts, own, protocol.ways, protocol.seed, sayings)
-    else:
-        num = len(set(sayings))
-        logging.warning("%s: %d different captions, R-precision needs %d: left out", archive, num, protocol.ways)
+    except ValueError as error:
+        logging.warning("%s: no R-precision: %s", archive, error)
     wide = rows[KEYS].assign(**values)
     long = wide.melt(KEYS, var_name="metric", value_name="value")
     place = {"system": archive.parent.name, "suite": archive.stem}

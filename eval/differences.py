@@ -50,6 +50,7 @@ def differences(results: Iterable[Result], constants: dict[str, Any]) -> pd.Data
         {**constants, **_difference(cell[first], cell[second])}
         for cell in cells.values()
         for first, second in _pairs(sorted(cell))
+        if cell[first][1] is not cell[second][1]  # the same pictures: nothing to tell apart
     ]
     frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
     return frame.sort_values(list(COLUMNS)[1:11], ignore_index=True)

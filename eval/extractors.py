@@ -26,14 +26,13 @@ class Extractor:
     protocol: FidProtocol
     network: Network
     weights_digest: str
-    logits_layer: str | None  # whose class scores are given, with or without their bias
 
     @property
     def digest(self) -> str:
         """Sixteen hexadecimal digits for weights, network, pixel path and layer: equal ones give equal features."""
         rule = self.protocol
         path = (rule.crop, f"{rule.side}", rule.kernel, rule.normalise)
-        parts = (self.weights_digest, rule.network, *path, f"{self.logits_layer}")
+        parts = (self.weights_digest, rule.network, *path, f"{rule.logits}")
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
     def __call__(
@@ -46,17 +45,15 @@ class Extractor:
         inputs = NORMALISATIONS[rule.normalise](levels).to(device, memory_format=torch.channels_last)
         with full_precision():
             layers = {name: layer.cpu().numpy() for name, layer in self.network(inputs).items()}
-        return layers["features"], layers.get(self.logits_layer)
+        return layers["features"], layers.get(rule.logits)
 
 
-def load_extractor(
-    protocol: FidProtocol, weights: str | Path | None = None, logits_layer: str | None = None
-) -> Extractor:
+def load_extractor(protocol: FidProtocol, weights: str | Path | None = None) -> Extractor:
     """The extractor of a protocol, ready to be called, on the GPU if there is one.
 
     ``weights`` is the file of the network's weights; without one the library's own download is used. Raises ValueError
-    for a file that is not the protocol's, for weights that can neither be found nor downloaded, and for a
-    ``logits_layer`` that the network has not.
+    for a file that is not the protocol's, for weights that can neither be found nor downloaded, and for logits that the
+    network has not.
     """
     recipe = NETWORKS[protocol.network]
     path, digest = find_weights(protocol.network, recipe.source, weights, protocol.weights)
@@ -65,8 +62,10 @@ def load_extractor(
     except Exception as error:  # as many kinds as there are ways for a file to hold something else
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise ValueError(f"weights of {protocol.network}: {path} does not hold them ({reason})") from error
-    if logits_layer is not None and logits_layer not in network.heads:
+    if protocol.logits is not None and protocol.logits not in network.heads:
         known = ", ".join(network.heads) or "none: it classifies nothing"
-        raise ValueError(f"{protocol.label}: network {protocol.network} has no layer {logits_layer!r}; it has {known}")
+        raise ValueError(
+            f"{protocol.label}: network {protocol.network} has no layer {protocol.logits!r}; it has {known}"
+        )
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Extractor(protocol, network.to(device, memory_format=torch.channels_last), digest, logits_layer)
+    return Extractor(protocol, network.to(device, memory_format=torch.channels_last), digest)

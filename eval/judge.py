@@ -11,18 +11,19 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from dalle.intake import take_in
-from dalle.manifest import open_pictures, prompts_of
+from dalle.manifest import numbered, open_pictures, prompts_of
 from eval.agreement import COLUMNS as SCORE_COLUMNS
 from eval.agreement import write_agreement
 from eval.extractors import load_extractor
 from eval.features import write_features
-from eval.protocols.protocol import ClipProtocol, FidProtocol, IsProtocol, load_protocol, logit_layers
+from eval.protocols.protocol import BlurProtocol, ClipProtocol, FidProtocol, IsProtocol, load_protocol
 from eval.shown import Shown
 from eval.sweep import Rules, write_metrics
 from eval.tables import read_table, write_table
 
 SUITE = "given"
-SHOWN = ["protocol", "metric", "n_candidates", "blur", "value", "low", "high", "n", "n_reference", "warning"]
+NUMBERS = ["n_candidates", "blur", "blur_protocol", "value", "low", "high", "n", "n_reference"]
+SHOWN = ["protocol", "metric", *NUMBERS, "seed", "extractor_digest", "warning"]
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,13 @@ def judge(question: Question, store: str | Path | None = None) -> pd.DataFrame:
 
 def check(question: Question) -> None:
     """Raises ValueError for protocols that need what was not given, before any picture is read."""
-    protocols = [load_protocol(label) for label in question.rules.protocols]
-    for protocol in protocols:
+    load_protocol(question.rules.blur_protocol, BlurProtocol)
+    networks = {space.network for space in question.rules.spaces} | {p.model for p in question.rules.of(ClipProtocol)}
+    if unused := sorted(set(question.weights) - networks):
+        raise ValueError(
+            f"weights of {unused[0]}: no protocol uses them; allowed here are {', '.join(sorted(networks))}"
+        )
+    for protocol in map(load_protocol, question.rules.protocols):
         if isinstance(protocol, FidProtocol) and question.reference is None:
             raise ValueError(f"protocol {protocol.label} compares with other pictures: --reference FOLDER is needed")
         if isinstance(protocol, ClipProtocol) and question.captions is None:
@@ -85,7 +91,7 @@ def _take_in(question: Question, place: Path) -> None:
     pictures = open_pictures(question.pictures, question.captions)
     take_in(pictures, prompts_of(pictures.rows), _archive(place, "pictures"), _selection(place))
     if question.reference is not None:
-        reference = open_pictures(question.reference)
+        reference = numbered(open_pictures(question.reference))
         take_in(reference, prompts_of(reference.rows), _archive(place, "reference"), _selection(place, "reference"))
     no_overlap = pd.DataFrame({"suite": pd.Series(dtype=str), "prompt_id": [], "overlap": pd.Series(dtype=bool)})
     write_table(no_overlap, place / "overlap.parquet")
@@ -93,14 +99,12 @@ def _take_in(question: Question, place: Path) -> None:
 
 def _extract(question: Question, place: Path, store: str | Path) -> None:
     """Features of both sides in every space that a protocol asks for."""
-    layers = logit_layers(question.rules.of(IsProtocol))
-    blur = load_protocol(question.rules.blur_protocol)
-    for label in dict.fromkeys([*(protocol.label for protocol in question.rules.of(FidProtocol)), *layers]):
-        space = load_protocol(label)
-        extractor = load_extractor(space, question.weights.get(space.network), logits_layer=layers.get(label))
+    blur = load_protocol(question.rules.blur_protocol, BlurProtocol)
+    for space in question.rules.spaces:
+        extractor = load_extractor(space, question.weights.get(space.network))
         for source in ("pictures", "reference"):
             if _archive(place, source).exists():
-                out = place / f"features/{label}/{source}/{SUITE}/blur{question.radius:g}.safetensors"
+                out = place / f"features/{space.label}/{source}/{SUITE}/blur{question.radius:g}.safetensors"
                 write_features(_archive(place, source), out, extractor, blur, question.radius, store)
 
 

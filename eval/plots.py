@@ -113,17 +113,26 @@ def _save(figure: Figure, out: str | Path) -> None:
         figure.savefig(temporary, format="png", metadata={"Software": None})
 
 
+def _from_least(axes: Axes, rows: pd.DataFrame, name: str) -> None:
+    """The axis begins at the smallest value the metric can take; a panel without numbers keeps matplotlib's."""
+    top = rows[["value", "high"]].max().max()
+    if top > LEAST[name]:
+        axes.set_ylim(LEAST[name], 1.06 * top)
+
+
 def _against_blur(axes: Axes, rows: pd.DataFrame, name: str) -> None:
     for system in sorted(set(rows["system"]) - {OURS, "shuffled"}, key=[*YARDSTICKS, *rows["system"]].index):
-        _line(axes, rows[rows["system"] == system], "blur", system)
-    ours, most = rows[rows["system"] == OURS], rows["n_candidates"].max()
+        its = rows[rows["system"] == system]
+        _line(axes, its[its["n_candidates"] == its["n_candidates"].max()], "blur", system)
+    ours = rows[rows["system"] == OURS]
+    most = ours["n_candidates"].max()
     first = ours[(ours["n_candidates"] == 1) & (ours["reference"] != NO_OVERLAP)]
     _line(axes, first, "blur", OURS, suffix=", N = 1", linestyle=":", markerfacecolor="w")
     _line(axes, ours[ours["n_candidates"] == most], "blur", OURS, suffix=f", best of {most}")
     axes.xaxis.set_major_locator(FixedLocator(sorted(rows["blur"].unique())))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set_xlabel("blur of both sides, pixels of a 256-pixel picture")
-    axes.set_ylim(LEAST[name], 1.06 * rows[["value", "high"]].max().max())
+    _from_least(axes, rows, name)
 
 
 def _against_candidates(axes: Axes, rows: pd.DataFrame) -> None:
@@ -198,7 +207,7 @@ def plot_candidates(metrics: str | Path, out: str | Path, protocols: Sequence[st
                 _level(axes, rows[rows["system"] == system], system)
             _line(axes, rows[rows["system"] == OURS], "n_candidates", OURS, suffix=", best of N")
             _candidates_axis(axes, sorted(rows["n_candidates"].unique()))
-            axes.set_ylim(LEAST[name], 1.06 * rows["value"].max())
+            _from_least(axes, rows, name)
             if name == "grounded":
                 _grounded_extras(axes, of_suite)
         for axes in panels[-1]:

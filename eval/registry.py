@@ -1,9 +1,8 @@
 """METRICS, the one visible table: every metric, what it needs, which way is better, and how sure it is.
 
-A metric is computed wherever all it needs is at hand. Kinds of evidence: of a set of pictures ``features``,
-``projected`` (the same, seen by the reference's factor), ``logits``; of the other side ``reference``; ``protocol``, the
-rules it is computed by; ``counts``, the resamples of the bootstrap; ``seed``; and by their own names the values of
-per-image metrics, one for each picture (or prompt) judged.
+A metric is computed wherever all it needs is at hand. Kinds of evidence: ``comparison``, pictures and reference;
+``logits`` of the pictures; ``protocol``, the rules it is computed by; ``counts``, the resamples of the bootstrap;
+``seed``; and by their own names the values of per-image metrics, one for each picture (or prompt) judged.
 """
 
 from collections.abc import Callable
@@ -53,6 +52,22 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """Pictures against a reference; what several metrics need of the two is computed once, when the first asks."""
+
+    features: Float[np.ndarray, "n dim"]
+    reference: Reference
+
+    @cached_property
+    def projected(self) -> frechet.Projected:
+        return self.reference.frechet.project(self.features)
+
+    @cached_property
+    def manifold(self) -> Manifold:
+        return self.reference.manifold.compare(self.features)
+
+
+@dataclass(frozen=True)
 class Metric:
     """A row of the registry."""
 
@@ -67,31 +82,39 @@ def _sampled(value: float, replicates: Float[np.ndarray, " replicates"]) -> Meas
     return Measured(value, *interval(value, replicates), replicates)
 
 
-def _fid(projected: frechet.Projected, reference: Reference, counts: Counts) -> Measured:
-    value = frechet.distance(projected, reference.frechet)
-    others = without_each(projected, reference.frechet)
-    return _sampled(value, jackknife_replicates(value, others, counts))
+def _fid(comparison: Comparison, counts: Counts) -> Measured:
+    given = comparison.projected, comparison.reference.frechet
+    value = frechet.distance(*given)
+    return _sampled(value, jackknife_replicates(value, without_each(*given), counts))
 
 
-def _fid_infinity(projected: frechet.Projected, reference: Reference, protocol: FidProtocol, seed: int) -> Measured:
-    """The interval is that of the regression's intercept."""
+def _fid_infinity(comparison: Comparison, protocol: FidProtocol, seed: int) -> Measured:
+    """The interval is that of the line: how sure its intercept is, not how much other prompts would change it."""
     rule = protocol.infinity
-    return Measured(*frechet.fid_infinity(projected, reference.frechet, rule.points, rule.smallest, seed))
+    given = comparison.projected, comparison.reference.frechet
+    return Measured(*frechet.fid_infinity(*given, rule.points, rule.smallest, seed))
 
 
-def _kid(features: Float[np.ndarray, "n dim"], reference: Reference, protocol: FidProtocol, counts: Counts) -> Measured:
-    given = features, reference.features
-    value = kernel.kid(*given, protocol.kid.subsets, protocol.kid.size) if protocol.kid else kernel.mmd2(*given)
-    return _sampled(value, kernel.mmd2_replicates(*given, counts))
+def _kid(comparison: Comparison, protocol: FidProtocol, counts: Counts) -> Measured:
+    given, rule = (comparison.features, comparison.reference.features), protocol.kid
+    # All pictures once is one more resample: the kernels are computed in one pass.
+    all_pairs, *replicates = kernel.mmd2_replicates(*given, np.vstack([np.ones_like(counts[:1]), counts]))
+    value = kernel.kid(*given, rule.subsets, rule.size, rule.seed) if rule else all_pairs
+    return _sampled(float(value), np.array(replicates))
 
 
-def _cmmd(features: Float[np.ndarray, "n dim"], reference: Reference, counts: Counts) -> Measured:
-    given = features, reference.features
+def _cmmd(comparison: Comparison, counts: Counts) -> Measured:
+    given = comparison.features, comparison.reference.features
     return _sampled(kernel.cmmd(*given), kernel.cmmd_replicates(*given, counts))
 
 
-def _of_manifold(name: str) -> Callable[[Manifold, Counts], Measured]:
-    def compute(manifold: Manifold, counts: Counts) -> Measured:
+def _precision(comparison: Comparison, counts: Counts) -> Measured:
+    return _share(comparison.manifold.real, counts)
+
+
+def _of_manifold(name: str) -> Callable[[Comparison, Counts], Measured]:
+    def compute(comparison: Comparison, counts: Counts) -> Measured:
+        manifold = comparison.manifold
         found = _sampled(getattr(manifold, name)(), manifold.replicates(name, counts))
         return found._replace(low=max(found.low, 0), high=found.high if name == "density" else min(found.high, 1))
 
@@ -114,18 +137,18 @@ def _mean(values: Float[np.ndarray, " n"], counts: Counts) -> Measured:
     return _sampled(float(values.mean()), mean_replicates(values, counts))
 
 
-_OF_FEATURES = ("features", "reference")
+_PAIR = ("comparison", "counts")
 METRICS = {
-    "fid": Metric(_fid, ("projected", "reference", "counts"), "lower", "squared distance of features", "set"),
+    "fid": Metric(_fid, _PAIR, "lower", "squared distance of features", "set"),
     "fid_infinity": Metric(
-        _fid_infinity, ("projected", "reference", "protocol", "seed"), "lower", "squared distance of features", "set"
+        _fid_infinity, ("comparison", "protocol", "seed"), "lower", "squared distance of features", "set"
     ),
-    "kid": Metric(_kid, (*_OF_FEATURES, "protocol", "counts"), "lower", "squared distance of kernel means", "set"),
-    "cmmd": Metric(_cmmd, (*_OF_FEATURES, "counts"), "lower", "1000 × squared distance of kernel means", "set"),
-    "precision": Metric(_of_manifold("precision"), ("manifold", "counts"), "higher", "share of pictures", "set"),
-    "recall": Metric(_of_manifold("recall"), ("manifold", "counts"), "higher", "share of the reference", "set"),
-    "density": Metric(_of_manifold("density"), ("manifold", "counts"), "higher", "balls a picture is in, by k", "set"),
-    "coverage": Metric(_of_manifold("coverage"), ("manifold", "counts"), "higher", "share of the reference", "set"),
+    "kid": Metric(_kid, ("comparison", "protocol", "counts"), "lower", "squared distance of kernel means", "set"),
+    "cmmd": Metric(_cmmd, _PAIR, "lower", "1000 × squared distance of kernel means", "set"),
+    "precision": Metric(_precision, _PAIR, "higher", "share of pictures", "set"),
+    "recall": Metric(_of_manifold("recall"), _PAIR, "higher", "share of the reference", "set"),
+    "density": Metric(_of_manifold("density"), _PAIR, "higher", "balls a picture is in, by k", "set"),
+    "coverage": Metric(_of_manifold("coverage"), _PAIR, "higher", "share of the reference", "set"),
     "inception_score": Metric(_inception_score, ("logits", "protocol", "counts"), "higher", "effective classes", "set"),
     "grounded": Metric(_share, ("grounded", "counts"), "higher", "share of pictures", "image"),
     "grounded_any": Metric(_share, ("right_among_first", "counts"), "higher", "share of prompts", "image"),

@@ -33,14 +33,16 @@ class FeatureStore:
 
     def find(self, keys: Sequence[bytes]) -> dict[bytes, Seen]:
         """What is known of these pictures."""
-        from safetensors.numpy import load_file
+        from safetensors import safe_open
 
         wanted, found = set(keys), {}
         for path in sorted(self.folder.glob("*.safetensors")):
-            segment = load_file(path)
-            for row, key in enumerate(map(bytes, segment["keys"])):
-                if key in wanted:
-                    found[key] = segment["features"][row], segment["logits"][row]
+            with safe_open(path, framework="numpy") as segment:
+                here = {key: row for row, key in enumerate(map(bytes, segment.get_tensor("keys"))) if key in wanted}
+                if here:
+                    rows = list(here.values())
+                    features, logits = (segment.get_tensor(name)[rows] for name in ("features", "logits"))
+                    found |= zip(here, zip(features, logits, strict=True), strict=True)
         return found
 
     def add(self, seen: dict[bytes, Seen]) -> None:

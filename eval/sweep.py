@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -22,7 +23,7 @@ from dalle.seeding import seed_for
 from eval.differences import differences
 from eval.features import read_features
 from eval.protocols.protocol import FidProtocol, IsProtocol, Protocol, load_protocol
-from eval.registry import METRICS, Counts, Measured, Metric, Reference
+from eval.registry import METRICS, Comparison, Counts, Measured, Metric, Reference
 from eval.shown import PICTURES_OF, Place, Shown, right_among_first, rows_of, values_of
 from eval.stats import draw_counts
 from eval.tables import ALL, NO_OVERLAP, write_table
@@ -47,7 +48,6 @@ COLUMNS = {
     "warning": "str",
 }
 ORDER = ["system", "suite", "protocol", "metric", "n_candidates", "blur", "reference"]
-OF_MANIFOLD = {"precision", "recall", "density", "coverage"}
 Result = tuple[dict[str, Any], Measured]
 Task = Callable[[], list[Result]]
 
@@ -69,9 +69,17 @@ class Rules:
             raise ValueError(f"replicates: {self.replicates}; allowed are {LEAST} and more")
 
     def of(self, kind: type) -> list[Any]:
-        """The protocols of one family."""
-        loaded = [load_protocol(label) for label in self.protocols]
-        return [protocol for protocol in loaded if isinstance(protocol, kind)]
+        """The protocols of one family, each once."""
+        loaded = {protocol.label: protocol for protocol in map(load_protocol, self.protocols)}
+        return [protocol for protocol in loaded.values() if isinstance(protocol, kind)]
+
+    @property
+    def spaces(self) -> list[FidProtocol]:
+        """The feature spaces that the protocols need, each once."""
+        named = [protocol.label for protocol in self.of(FidProtocol)]
+        return [
+            load_protocol(label) for label in dict.fromkeys([*named, *(p.features_of for p in self.of(IsProtocol))])
+        ]
 
     def counts(self, suite: str, num: int) -> Counts:
         """How often each of a suite's prompts is drawn: the same for every system, so differences are paired."""
@@ -133,25 +141,20 @@ def _judge_features(
         here = place._replace(source=source)
         found = read_features(shown.features[here])
         _check_space(found.extractor_digest, other.extractor_digest, here)
-        projected = reference.frechet.project(found.features)
         for n, pictures in shown.chosen(source, place.suite):
             rows = rows_of(found, pictures)[: _whole_batches(len(pictures), protocol)]
             evidence = {
-                "features": found.features[rows],
-                "projected": projected.take(rows),
-                "reference": reference,
+                "comparison": Comparison(found.features[rows], reference),
                 "protocol": protocol,
                 "counts": rules.counts(place.suite, len(rows)),
                 "seed": seed_for(rules.seed, "subsets", place.suite),
             }
-            if OF_MANIFOLD & set(protocol.metrics):
-                evidence["manifold"] = reference.manifold.compare(evidence["features"])
             about = {
                 **_about(protocol, place, n, rules, found.extractor_digest),
                 "reference": ALL if with_overlap else NO_OVERLAP,
                 "n": len(rows),
                 "n_reference": len(reference),
-                "warning": _warning(protocol, [len(rows), len(reference)], [found.lossy[rows], other.lossy]),
+                "warning": _warning(protocol, found.lossy[rows], other.lossy[:kept]),
             }
             results += _rows(about, systems, protocol.metrics, evidence)
     return results
@@ -169,7 +172,7 @@ def _judge_logits(shown: Shown, rules: Rules, protocol: IsProtocol, place: Place
             about = {
                 **_about(protocol, place, n, rules, found.extractor_digest),
                 "n": len(rows),
-                "warning": _warning(protocol, [len(rows)], [found.lossy[rows]]),
+                "warning": _warning(protocol, found.lossy[rows]),
             }
             results += _rows(about, systems, ["inception_score"], evidence)
     return results
@@ -192,6 +195,7 @@ def _judge_scores(shown: Shown, rules: Rules, suite: str) -> list[Result]:
                     "n_candidates": n,
                     "n": len(pictures),
                     "extractor_digest": of_protocol["extractor_digest"].iloc[0],
+                    "warning": _doubts(of_protocol, pictures),
                 }
                 results += _rows(about, [system], METRICS, evidence)
     return results
@@ -247,7 +251,10 @@ def _measured(metric: Metric, evidence: dict[str, Any]) -> tuple[Measured, str]:
 
 def _whole_batches(num: int, protocol: FidProtocol) -> int:
     """How many of ``num`` pictures count: DM-GAN's loader drops the last batch if it is not full."""
-    return num - num % (protocol.drop_last or 1)
+    size = protocol.drop_last or 1
+    if num < size:
+        raise ValueError(f"{protocol.label} drops what does not fill a batch of {size}; given {num} pictures")
+    return num - num % size
 
 
 def _check_space(found: str, expected: str, place: Place) -> None:
@@ -258,12 +265,20 @@ def _check_space(found: str, expected: str, place: Place) -> None:
         )
 
 
-def _warning(protocol: FidProtocol | IsProtocol, nums: list[int], lossy: list[np.ndarray]) -> str:
-    """What weakens a number: few pictures, and pictures that were compressed with loss."""
-    few = (
-        f"{min(nums)} pictures, {protocol.label} asks for {protocol.minimal_n}"
-        if min(nums) < protocol.minimal_n
-        else ""
-    )
-    num = sum(int(side.sum()) for side in lossy)
-    return "; ".join(filter(None, [few, f"{num} pictures from lossy files" if num else ""]))
+def _warning(
+    protocol: FidProtocol | IsProtocol, lossy: Bool[np.ndarray, " n"], other: Bool[np.ndarray, " m"] | None = None
+) -> str:
+    """What weakens a number: few pictures, and pictures that were compressed with loss, on either side."""
+    sides = {"pictures": lossy, "reference pictures": other}
+    given = {name: side for name, side in sides.items() if side is not None}
+    few = [f"{len(side)} {name}" for name, side in given.items() if len(side) < protocol.minimal_n]
+    asked = [f"{' and '.join(few)}, {protocol.label} asks for {protocol.minimal_n}"] if few else []
+    return "; ".join([*asked, *(f"{side.sum()} {name} from lossy files" for name, side in given.items() if side.any())])
+
+
+def _doubts(scores: pd.DataFrame, pictures: pd.DataFrame) -> str:
+    """What weakens a mean over pictures: captions that were cut, and pictures that were compressed with loss."""
+    what = {"truncated": "captions cut", "lossy": "pictures from lossy files"}
+    found = {name: scores[scores["metric"] == name] for name in what}
+    nums = {name: int(values_of(rows, pictures, name).sum()) for name, rows in found.items() if len(rows)}
+    return "; ".join(f"{num} {what[name]}" for name, num in nums.items() if num)

@@ -52,15 +52,21 @@ def test_captions_that_say_the_same_are_no_negatives():
 
 
 def test_draws_follow_the_seed_and_not_the_embeddings():
-    """Of pictures that are as near to the first half of the captions as to none of the second, draws decide."""
+    """Pictures are as near to any of the first half of the captions as to their own, and far from the second."""
     texts = np.repeat(np.eye(2), 10, axis=0)
-    texts[0] = np.sqrt([0.5, 0.5])
-    own, sayings = np.zeros(40, int), np.arange(20)
-    pictures = np.tile([1.0, 0.0], (40, 1))
-    found = r_precision(pictures, texts, own, 3, 1, sayings)
+    texts[:10] = np.sqrt([0.5, 0.5])
+    own, sayings = np.arange(10), np.arange(20)
+    pictures = np.tile(np.sqrt([0.5, 0.5]), (10, 1))
+    found = r_precision(pictures, texts, own, 2, 1, sayings)
     assert 0 < found.mean() < 1
-    assert np.array_equal(found, r_precision(2 * pictures, texts, own, 3, 1, sayings))
-    assert not np.array_equal(found, r_precision(pictures, texts, own, 3, 2, sayings))
+    assert np.array_equal(found, r_precision(2 * pictures, texts, own, 2, 1, sayings))
+    assert np.array_equal(
+        found[::-1], r_precision(pictures, texts, own[::-1], 2, 1, sayings)
+    )  # of each caption its own
+    assert np.array_equal(
+        np.repeat(found, 2), r_precision(np.repeat(pictures, 2, 0), texts, np.repeat(own, 2), 2, 1, sayings)
+    )
+    assert not np.array_equal(found, r_precision(pictures, texts, own, 2, 2, sayings))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ BLUR = load_protocol("blur.pil@1")
 
 @pytest.fixture(scope="module")
 def extractor():
-    return load_extractor(load_protocol("fid.imagenet-lite@1"), logits_layer="logits")
+    return load_extractor(load_protocol("fid.imagenet-lite@1"))
 
 
 def made(path, pixels, **columns):
@@ -118,7 +118,7 @@ def test_another_radius_or_network_misses_the_store(archive, write, looked_at, t
     write(archive)
     write(archive, radius=64)
     assert looked_at == [5, 5]
-    other = load_extractor(load_protocol("fid.imagenet-lite@1").model_copy(update={"side": 64}), logits_layer="logits")
+    other = load_extractor(load_protocol("fid.imagenet-lite@1").model_copy(update={"side": 64}))
     write_features(archive, tmp_path / "g", other, BLUR, 0, tmp_path / "store")
     assert looked_at == [5, 5, 5]
 

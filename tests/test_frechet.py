@@ -138,8 +138,8 @@ def test_resamples_may_be_of_any_size(n):
     assert replicates(pictures, reference, counts) == pytest.approx(expected, rel=1e-6)
 
 
-@FEW_AND_MANY
-def test_infinity_is_the_intercept_of_the_line_through_smaller_sets(n):
+def test_infinity_is_the_intercept_of_the_line_through_smaller_sets():
+    n = 200
     reference = FrechetReference.of(features(90, 64, seed=1))
     pictures = reference.project(features(n, 64))
     value, low, high = fid_infinity(pictures, reference, points=8, smallest=n // 3, seed=5)
@@ -153,6 +153,12 @@ def test_infinity_is_the_intercept_of_the_line_through_smaller_sets(n):
     (intercept, _), (residue,), _, _ = np.linalg.lstsq(x, fids)
     reach = 2.4469118 * np.sqrt(residue / 6 * np.linalg.inv(x.T @ x)[0, 0])  # Student's t, 6 degrees of freedom
     assert (value, low, high) == pytest.approx((intercept, intercept - reach, intercept + reach), rel=1e-5)
+
+
+def test_infinity_is_refused_where_fid_is_no_line():
+    reference = FrechetReference.of(features(90, 64, seed=1))
+    with pytest.raises(ValueError, match=r"FID∞ of 64 dimensions needs subsets of more pictures than that; .* has 64"):
+        fid_infinity(reference.project(features(200, 64)), reference, points=8, smallest=64, seed=5)
 
 
 def test_infinity_takes_most_of_the_bias_away():

@@ -9,10 +9,12 @@ import torch
 from PIL import Image
 
 from eval import __main__ as command
+from eval.blur import blur
 from eval.extractors import load_extractor
 from eval.judge import SHOWN, Question, judge
 from eval.metrics.frechet import frechet_distance
 from eval.metrics.inception_score import inception_score
+from eval.pixels import crop
 from eval.protocols.protocol import load_protocol
 from eval.sweep import Rules
 
@@ -55,7 +57,7 @@ def test_the_table_says_what_the_functions_say_of_the_decoded_pictures(ours, the
     rules = Rules((FID, IS), "blur.pil@1", replicates=50, seed=0)
     table = judge(Question(ours, theirs, None, rules))
     assert list(table.columns) == SHOWN
-    extractor = load_extractor(load_protocol(FID), logits_layer="logits")
+    extractor = load_extractor(load_protocol(FID))
     sides = [extractor([np.array(Image.open(file)) for file in sorted(side.iterdir())]) for side in (ours, theirs)]
     (features, logits), (reference, _) = sides
     value = table.set_index("metric")["value"]
@@ -65,11 +67,15 @@ def test_the_table_says_what_the_functions_say_of_the_decoded_pictures(ours, the
     assert (table["low"] <= table["value"]).all() and (table["value"] <= table["high"]).all()
 
 
-def test_blur_counts_on_both_sides(ours):
-    for radius in (0, 32):
-        table = judge(Question(ours, ours, None, Rules((FID,), "blur.pil@1", 50, 0), radius))
-        assert set(table["blur"]) == {radius}
-        assert table.set_index("metric")["value"]["fid"] == pytest.approx(0, abs=1e-6)
+def test_both_sides_are_blurred(ours, theirs):
+    blurred = judge(Question(ours, theirs, None, Rules((FID,), "blur.pil@1", 50, 0), radius=32)).set_index("metric")
+    extractor, rule = load_extractor(load_protocol(FID)), load_protocol("blur.pil@1")
+    sides = [
+        extractor([blur(crop(np.array(Image.open(file)), "centre"), 32, rule) for file in sorted(side.iterdir())])[0]
+        for side in (ours, theirs)
+    ]
+    assert set(blurred["blur"]) == {32} and set(blurred["blur_protocol"]) == {"blur.pil@1"}
+    assert blurred["value"]["fid"] == pytest.approx(frechet_distance(*sides), rel=1e-4)
 
 
 def test_an_inception_score_needs_no_reference(capsys, ours):
@@ -161,6 +167,9 @@ def test_a_spoilt_folder_is_one_line(capsys, tmp_path, theirs, spoil, says):
         (["--protocol", IS, "--weights", "efficientnet-lite0"], "allowed is NETWORK=PATH"),
         (["--protocol", IS, "--blur", "-1"], "blur radius -1"),
         (["--protocol", IS, "--replicates", "1"], "replicates"),
+        (["--protocol", IS, "--blur-protocol", "fid.clean@1"], "is of another family; allowed here are blur."),
+        (["--protocol", IS, "--weights", "nosuch=x"], "weights of nosuch: no protocol uses them"),
+        (["--protocol", IS, "--csv", "/"], "Error: "),
     ],
 )
 def test_a_question_that_cannot_be_answered_is_one_line(capsys, ours, arguments, says):

@@ -58,7 +58,7 @@ def test_copies_of_one_picture_have_no_pairs():
 
 def test_one_subset_of_all_pictures_is_mmd2():
     x, y = features(30), features(30, seed=1)
-    assert kid(x, y, subsets=1, size=30) == pytest.approx(mmd2(x, y), rel=1e-9)
+    assert kid(x, y, subsets=1, size=30, seed=2020) == pytest.approx(mmd2(x, y), rel=1e-9)
 
 
 def test_kid_is_the_mean_of_mmd2_of_torch_fidelitys_subsets():
@@ -66,7 +66,7 @@ def test_kid_is_the_mean_of_mmd2_of_torch_fidelitys_subsets():
     rng = np.random.RandomState(2020)
     subsets = [(rng.choice(30, 10, replace=False), rng.choice(25, 10, replace=False)) for _ in range(4)]
     expected = np.mean([mmd2(x[i], y[j]) for i, j in subsets])
-    assert kid(x, y, subsets=4, size=10) == pytest.approx(expected, rel=1e-9)
+    assert kid(x, y, subsets=4, size=10, seed=2020) == pytest.approx(expected, rel=1e-9)
     assert kid(x, y, subsets=4, size=10, seed=1) != pytest.approx(expected, rel=1e-3)
 
 
@@ -112,4 +112,4 @@ def test_too_few_pictures_are_refused():
     with pytest.raises(ValueError, match="at least 2 pictures a side; given 1 and 5"):
         mmd2(features(1), features(5))
     with pytest.raises(ValueError, match="2 to 5 pictures, as many as the smaller side has; given 6"):
-        kid(features(9), features(5), subsets=3, size=6)
+        kid(features(9), features(5), subsets=3, size=6, seed=0)

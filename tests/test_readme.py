@@ -27,7 +27,9 @@ def test_there_is_something_to_be_true():
 def test_every_make_target_exists():
     targets = set(re.findall(r"\bmake ([\w-]+)", "\n".join(COMMANDS + QUOTED)))
     assert targets >= {"run", "test"}
-    assert targets <= set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    assert targets <= set(
+        re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    )
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(FILE, README))))

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from eval.metrics.frechet import frechet_distance
-from eval.metrics.kernel import cmmd, mmd2
-from eval.protocols.protocol import SetMetric, load_protocol
-from eval.registry import METRICS, Reference
+from eval.metrics.kernel import cmmd, kid, mmd2
+from eval.protocols.protocol import Infinity, SetMetric, load_protocol
+from eval.registry import METRICS, Comparison, Reference
 from eval.stats import draw_counts
 
-FID, IS = load_protocol("fid.imagenet-lite@1"), load_protocol("is.imagenet-lite@1")
+IS = load_protocol("is.imagenet-lite@1")
+FID = load_protocol("fid.imagenet-lite@1").model_copy(update={"infinity": Infinity(points=5, smallest=10)})
 NUM, OTHERS, DIM = 40, 30, 6
 
 
@@ -22,10 +23,7 @@ def evidence():
     shares = ("grounded", "right_among_first", "r_precision")
     scores = ("psnr", "clip_cos", "clipscore", "clip_logit", "clip_x100")
     return {
-        "features": features,
-        "reference": reference,
-        "projected": reference.frechet.project(features),
-        "manifold": reference.manifold.compare(features),
+        "comparison": Comparison(features, reference),
         "logits": rng.normal(size=(NUM, 4)),
         "counts": draw_counts(NUM, 100, seed=1),
         "seed": 3,
@@ -55,10 +53,10 @@ def test_every_metric_that_a_protocol_can_list_is_there():
 
 def test_values_are_those_of_the_functions(measured):
     given = evidence()
-    reference = given["reference"].features
-    assert measured["fid"].value == pytest.approx(frechet_distance(given["features"], reference))
-    assert measured["kid"].value == pytest.approx(mmd2(given["features"], reference))
-    assert measured["cmmd"].value == pytest.approx(cmmd(given["features"], reference))
+    pair = given["comparison"].features, given["comparison"].reference.features
+    assert measured["fid"].value == pytest.approx(frechet_distance(*pair))
+    assert measured["kid"].value == pytest.approx(mmd2(*pair))
+    assert measured["cmmd"].value == pytest.approx(cmmd(*pair))
     assert measured["grounded_any"].value == given["right_among_first"].mean()
     assert measured["psnr"].value == given["psnr"].mean()
 
@@ -83,9 +81,11 @@ def test_shares_stay_within_0_and_1(measured):
 
 
 def test_kid_is_of_subsets_where_the_protocol_says_so():
-    given = evidence()
-    rule = FID.model_copy(update={"kid": load_protocol("fid.tf-compat@1").kid.model_copy(update={"size": 20})})
-    found = METRICS["kid"].compute(given["features"], given["reference"], rule, given["counts"])
-    assert found.value != mmd2(given["features"], given["reference"].features)
+    given, strict = evidence(), load_protocol("fid.tf-compat@1")
+    pair = given["comparison"]
+    small = FID.model_copy(update={"kid": strict.kid.model_copy(update={"size": 20})})
+    found = METRICS["kid"].compute(pair, small, given["counts"])
+    assert found.value == pytest.approx(kid(pair.features, pair.reference.features, 100, 20, 2020))
+    assert found.value != mmd2(pair.features, pair.reference.features)
     with pytest.raises(ValueError, match="1000"):
-        METRICS["kid"].compute(given["features"], given["reference"], load_protocol("fid.tf-compat@1"), given["counts"])
+        METRICS["kid"].compute(pair, strict, given["counts"])

@@ -71,7 +71,7 @@ def extractor():
     body = nn.Sequential(nn.Conv2d(3, 8, 9, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     classifier = nn.Linear(8, 5)
     nn.init.normal_(classifier.weight, std=20)  # sure of its classes, or the Inception Score would be 1
-    return Extractor(FID, Network(body, {"logits": classifier}), "0" * 64, "logits")
+    return Extractor(FID, Network(body, {"logits": classifier}), "0" * 64)
 
 
 @pytest.fixture(scope="module")

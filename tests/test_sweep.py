@@ -218,7 +218,7 @@ def test_few_pictures_and_lossy_files_are_warned_of(results):
     found.lossy[:5] = True
     save_features(found, path)
     warning = lookup(run(results), "warning")
-    few = f"12 pictures, {FID.label} asks for 2048"
+    few = f"12 pictures and 12 reference pictures, {FID.label} asks for 2048"
     assert warning["real", "fid", 1, 0] == f"{few}; 5 pictures from lossy files"
     assert warning["dalle1", "fid", 1, 0] == few
     assert warning["real", "grounded", 1, 0] == ""
@@ -270,9 +270,9 @@ def test_a_difference_is_that_of_the_values_and_its_interval_that_of_pairs(resul
     assert (gain["n_candidates"], gain["other_n_candidates"]) == (4, 1)
 
 
-def test_the_same_pictures_differ_by_nothing_in_every_resample(results):
-    row = differences(results, "fid", "dalle1", "shuffled", blur=2).iloc[0]
-    assert row[["value", "low", "high"]].tolist() == [0, 0, 0]
+def test_the_same_pictures_are_not_compared(results):
+    assert differences(results, "fid", "dalle1", "shuffled", blur=2).empty
+    assert len(differences(results, "grounded", "dalle1", "shuffled")) == 1
 
 
 def test_pairs_know_more_than_two_intervals(results):
@@ -299,3 +299,44 @@ def test_a_number_that_cannot_be_had_is_empty_and_says_why(results):
     assert lookup(table, "value").loc["real", "fid", 1, 0] > 0
     paired = read_table(results / "tables" / "metrics-differences.parquet")
     assert "kid" not in set(paired["metric"]) and "fid" in set(paired["metric"])
+
+
+def test_a_protocol_named_twice_or_without_its_version_counts_once(results):
+    twice = Rules((FID.label, "fid.imagenet-lite", IS.label), "blur.pil@1", replicates=50, seed=7)
+    assert run(results, "twice", rules=twice).equals(run(results))
+
+
+def test_a_reference_too_small_for_neighbours_takes_no_other_metric_along(results):
+    write_table(overlap(*range(8)), results / "overlap.parquet")
+    table = run(results)
+    rest = table[(table["reference"] == "no-overlap") & (table["system"] == "real") & (table["blur"] == 0)]
+    rest = rest.set_index("metric")
+    assert rest["n_reference"]["fid"] == 4 and rest["value"]["fid"] > 0
+    assert np.isnan(rest["value"]["recall"]) and "nearest neighbours need at least 6" in rest["warning"]["recall"]
+
+
+def test_pictures_that_fill_no_batch_are_left_out(results, monkeypatch):
+    dropping = FID.model_copy(update={"drop_last": 5})
+    monkeypatch.setattr(
+        "eval.sweep.load_protocol", lambda label: dropping if label == FID.label else load_protocol(label)
+    )
+    fid = run(results).query("metric == 'fid'")
+    assert set(fid["n"]) == set(fid["n_reference"]) == {10}
+    all_of_it = dropping.model_copy(update={"drop_last": 50})
+    monkeypatch.setattr(
+        "eval.sweep.load_protocol", lambda label: all_of_it if label == FID.label else load_protocol(label)
+    )
+    with pytest.raises(ValueError, match="drops what does not fill a batch of 50; given 12 pictures"):
+        run(results)
+
+
+def test_cut_captions_and_lossy_pictures_weaken_what_captions_are_asked(results):
+    path = results / "tables" / "image_scores.parquet"
+    keys = [(prompt, 0) for prompt in range(PROMPTS)]
+    more = [
+        scores("real", name, {key: float(key[0] < num) for key in keys})
+        for name, num in (("clip_cos", 9), ("truncated", 2), ("lossy", 3))
+    ]
+    write_table(pd.concat([read_table(path), *(table.assign(protocol="clip.own@1") for table in more)]), path)
+    warning = lookup(run(results), "warning")["real", "clip_cos", 1, 0]
+    assert warning == "2 captions cut; 3 pictures from lossy files"

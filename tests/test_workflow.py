@@ -168,6 +168,11 @@ def test_every_shipped_experiment_has_a_plan(finished: Path, name: str) -> None:
         ("priro: {}", r"Error: config key priro is unknown; did you mean prior\?"),
         ("evaluation: {blur: [0, -1]}", r"Error: config key evaluation: blur: .* must be distinct radii ≥ 0"),
         (
+            "evaluation: {protocols: [blur.pil@1]}",
+            r"Error: config key evaluation: protocols: blur\.pil@1 measures noth",
+        ),
+        ("evaluation: {blur_protocol: fid.clean@1}", r"Error: config key evaluation: .* is of another family"),
+        (
             "evaluation: {protocols: [fid.tf@1]}",
             r"Error: config key evaluation: protocol 'fid\.tf@1' is unknown; did you mean",
         ),

@@ -71,7 +71,7 @@ def decoded() -> dict[str, UInt8[np.ndarray, "h w 3"]]:
 
 def seen(weights: str | Path | None = None) -> dict[str, Float32[np.ndarray, "2 dim"]]:
     """Features and logits of the odd picture and of the photograph by the network that needs no download."""
-    extractor = load_extractor(load_protocol("fid.imagenet-lite", FidProtocol), weights, "logits")
+    extractor = load_extractor(load_protocol("fid.imagenet-lite", FidProtocol), weights)
     features, logits = extractor([picture(ODD), picture(PHOTO)])
     return {"features": features, "logits": logits}
 

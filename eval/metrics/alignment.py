@@ -32,8 +32,8 @@ def r_precision(
     """1 where a picture is nearer to its own caption than to ``ways - 1`` others, else 0; a tie is 0.
 
     Embeddings are of length 1; ``own`` is the row of each picture's caption in ``texts``. The others are drawn for each
-    picture from the captions that say something else, which have another number in ``sayings``. So chance is right in
-    1 / ``ways``. Equal ``own``, ``sayings`` and ``seed`` get equal draws, also with another model's embeddings. Raises
+    caption, once for all its pictures, from those that say something else, which have another number in ``sayings``.
+    So chance is right in 1 / ``ways``. Equal ``sayings`` and ``seed`` give equal draws, whatever the pictures. Raises
     ValueError where some caption has fewer than ``ways - 1`` others.
     """
     most_alike = int(np.unique(sayings, return_counts=True)[1].max())
@@ -43,9 +43,9 @@ def r_precision(
             f"of which up to {most_alike} say the same"
         )
     pictures, texts = pictures.astype(np.float64), texts.astype(np.float64)
-    rng = np.random.default_rng(seed)
     is_right = np.zeros(len(pictures))
     for number, (picture, mine) in enumerate(zip(pictures, own, strict=True)):
+        rng = np.random.default_rng([seed, int(mine)])
         others = rng.choice(np.flatnonzero(sayings != sayings[mine]), ways - 1, replace=False)
         mine_first = texts[[mine, *others]] @ picture
         is_right[number] = mine_first[0] > mine_first[1:].max()

@@ -99,14 +99,18 @@ def fid_infinity(
 
     The intercept of the straight line through FID over 1/N at ``points`` values of N, evenly spaced from ``smallest``
     (None: half of the pictures) to all of them, each a seeded subset of its own. The 95 % interval says how sure the
-    line is, not how much other pictures would change it. Raises ValueError for fewer than 3 points and for a
-    ``smallest`` that leaves no room for them.
+    line is, not how much other pictures would change it. Raises ValueError for fewer than 3 points, for a ``smallest``
+    that leaves no room for them, and for one of no more pictures than dimensions, where FID is no line in 1/N.
     """
-    n = len(pictures)
+    n, dim = pictures.rows.shape
     smallest = n // 2 if smallest is None else smallest
     if points < 3 or not 2 <= smallest < n:
         raise ValueError(
             f"FID∞ needs at least 3 points from 2 or more pictures up to all {n}; given {points} points from {smallest}"
+        )
+    if smallest <= dim:
+        raise ValueError(
+            f"FID∞ of {dim} dimensions needs subsets of more pictures than that; the smallest has {smallest}"
         )
     from scipy.stats import linregress, t
 

@@ -21,7 +21,7 @@ def kid(
     reference: Float[np.ndarray, "m dim"],
     subsets: int,
     size: int,
-    seed: int = 2020,
+    seed: int,
 ) -> float:
     """Kernel Inception Distance (Bińkowski et al. 2018, arXiv 1801.01401): the mean of :func:`mmd2` of random subsets.
 

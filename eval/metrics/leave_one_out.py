@@ -35,14 +35,14 @@ def _principal(
     else:
         values, vectors = np.linalg.eigh(rows.T @ rows)
         squares = np.square(rows @ vectors) / np.maximum(values, 1e-300)
-    is_real = values > 1e-13 * values[-1]
+    is_real = values > 1e-13 * max(values[-1], 1e-300)
     return values[is_real], squares[:, is_real]
 
 
-def _change(
-    values: Float[np.ndarray, " values"], shares: Float[np.ndarray, "n values"]
-) -> Float[np.ndarray, " n"]:
+def _change(values: Float[np.ndarray, " values"], shares: Float[np.ndarray, "n values"]) -> Float[np.ndarray, " n"]:
     """∫₀^∞ log(1 - Σ_k shares_ik λ_k / (λ_k + t²)) dt / π by the trapezoidal rule in log t, exact to about 1e-8."""
+    if not len(values):  # the reference, or the pictures, are all alike: nothing overlaps
+        return np.zeros(len(shares))
     step = 0.5
     t = np.sqrt(values[-1]) * np.exp(np.arange(-22, 22, step))  # from 3e-10 to 4e9 times the largest root
     taken = shares @ (values[:, None] / (values[:, None] + t**2))

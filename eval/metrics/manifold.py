@@ -28,7 +28,10 @@ class Manifold:
         return float(self.real.mean())
 
     def recall(self) -> float:
-        """Share of the reference that lies in a ball of the pictures."""
+        """Share of the reference that lies in a ball of the pictures.
+
+        Its intervals are too narrow: in simulations 84 % of them held the truth instead of 95 %.
+        """
         return float(self.holders.any(axis=1).mean())
 
     def density(self) -> float:

@@ -4,7 +4,6 @@ The four families: ``fid`` (a feature space and all that is computed in it), ``i
 radius means), ``clip`` (agreement of a picture with its caption).
 """
 
-from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -48,6 +47,7 @@ class Subsets(Part):
 
     subsets: Count
     size: Count = Field(description="pictures of either side in a subset")
+    seed: int = Field(ge=0, description="draws the subsets")
 
 
 class Infinity(Part):
@@ -80,6 +80,9 @@ class FidProtocol(Protocol):
     side: Count = Field(description="pixels: every picture is resized to this square")
     kernel: Literal["tf1-bilinear", "pil-bilinear", "pil-bicubic", "pil-bicubic-float", "torch-bilinear-antialias"]
     normalise: Literal["inception-tf", "inception-dmgan-2018", "efficientnet-lite", "imagenet", "openai-clip"]
+    logits: Literal["logits", "logits_unbiased"] | None = Field(
+        description="class scores with or without their bias, for the Inception Score; null: none are kept"
+    )
     metrics: tuple[SetMetric, ...] = Field(min_length=1)
     minimal_n: Count = Field(description="with fewer pictures on either side every row carries a warning")
     drop_last: Count | None = Field(None, description="the remainder of n modulo this batch size is left out")
@@ -107,8 +110,7 @@ class IsProtocol(Protocol):
     """Inception Score: exp of the mean KL divergence of p(class | picture) from p(class), averaged over splits."""
 
     name: str = Field(pattern=r"^is\.[a-z0-9-]+$")
-    features_of: str = Field(pattern=r"^fid\.[a-z0-9-]+@[0-9]+$", description="whose pixels and network are used")
-    layer: Literal["logits", "logits_unbiased"] = Field(description="the class scores with or without their bias")
+    features_of: str = Field(pattern=r"^fid\.[a-z0-9-]+@[0-9]+$", description="whose pixels, network and logits")
     splits: Count
     shuffle_seed: Annotated[int, Field(ge=0)] | None = Field(description="null: split in the order given")
     minimal_n: Count = Field(description="with fewer pictures every row carries a warning")
@@ -171,24 +173,6 @@ def load_protocol(label: str, family: type[P] = Protocol) -> P:
         allowed = [found for found in protocol_labels() if isinstance(load_protocol(found), family)]
         raise ValueError(f"protocol {label!r} is of another family; allowed here are {', '.join(allowed)}")
     return protocol
-
-
-def logit_layers(protocols: Iterable[Protocol]) -> dict[str, str]:
-    """The layer of class scores that Inception Scores want of each space, by the space's label.
-
-    Raises ValueError if two of them want different ones: features are stored with one.
-    """
-    layers: dict[str, str] = {}
-    for protocol in protocols:
-        if (
-            isinstance(protocol, IsProtocol)
-            and layers.setdefault(protocol.features_of, protocol.layer) != protocol.layer
-        ):
-            raise ValueError(
-                f"protocol {protocol.label} wants {protocol.layer} of {protocol.features_of}, another "
-                f"{layers[protocol.features_of]}; allowed is one of them"
-            )
-    return layers
 
 
 def _unknown(label: str) -> str:

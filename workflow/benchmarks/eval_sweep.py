@@ -86,7 +86,7 @@ def ours(root: Path, figure: Figure, with_intervals: Sequence[Cell]) -> Run:
     from eval.extractors import load_extractor
     from eval.features import write_features
 
-    run, extractor = Run(), load_extractor(FID, logits_layer=IS.layer)
+    run, extractor = Run(), load_extractor(FID)
     shown = {"winners": figure.distinct_winners(), "reference": figure.reference()}
     pictures = {source: figure.draw(rows) for source, rows in shown.items()}
     with run.clock("extraction"):
@@ -149,7 +149,7 @@ def theirs(root: Path, figure: Figure, cells: Sequence[Cell]) -> Run:
     from workflow.benchmarks.fidelity import register
 
     warnings.filterwarnings("ignore", "This DataLoader will create 4 worker")  # on fewer than four cores
-    run, name = Run(), register(load_extractor(FID, logits_layer=IS.layer))
+    run, name = Run(), register(load_extractor(FID))
     for cell in cells:
         shown = {"input1": figure.winners(cell.n), "input2": figure.reference(cell.reference)}
         folders = {side: root / str(cell) / side for side in shown}

@@ -13,7 +13,7 @@ from pathlib import Path
 from dalle.config import load_config
 from dalle.imports import closure
 from dalle.provenance import code_digest
-from eval.protocols.protocol import ClipProtocol, FidProtocol, load_protocol, logit_layers
+from eval.protocols.protocol import BlurProtocol, ClipProtocol, FidProtocol, IsProtocol, load_protocol
 
 SUITES = ["val", "zeroshot"]
 # Systems whose pictures differ. `shuffled` shows dalle1's under other captions, so it has no features of its own.
@@ -26,7 +26,6 @@ UNSEEN_BY_CANDIDATES = ["batch_size", "n_candidates"]
 JOB_ENVIRONMENT = {
     "OMP_WAIT_POLICY": "passive",
     "MPLBACKEND": "Agg",
-    "HF_HUB_OFFLINE": "1",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -41,12 +40,15 @@ def read_experiment(values):
         sys.exit(f"Error: {error}")  # a WorkflowError would bury the line in places of this file
 
 
-def read_protocols(labels):
-    """The protocols by their labels, and the logits wanted of each space. A mistake ends the run as in the settings."""
+def read_protocols(settings):
+    """The protocols of the settings and the spaces they need, by label. A mistake ends the run as in the settings."""
     try:
-        protocols = {label: load_protocol(label) for label in labels}
-        layers = logit_layers(protocols.values())
-        return protocols | {space: load_protocol(space) for space in layers}, layers
+        named = [load_protocol(label) for label in settings.protocols]
+        if idle := [protocol.label for protocol in named if isinstance(protocol, BlurProtocol)]:
+            raise ValueError(f"protocols: {idle[0]} measures nothing; allowed are fid.*, is.*, clip.*")
+        spaces = [load_protocol(protocol.features_of) for protocol in named if isinstance(protocol, IsProtocol)]
+        blur = load_protocol(settings.blur_protocol, BlurProtocol)
+        return {protocol.label: protocol for protocol in [*named, *spaces, blur]}
     except ValueError as error:
         sys.exit(f"Error: config key evaluation: {error}")
 
@@ -95,7 +97,9 @@ for variable, value in JOB_ENVIRONMENT.items():
     os.environ.setdefault(variable, value)
 
 experiment = read_experiment(config)
-PROTOCOLS, LOGITS = read_protocols([*experiment.evaluation.protocols, experiment.evaluation.blur_protocol])
+PROTOCOLS = read_protocols(experiment.evaluation)
+ASKED = list(dict.fromkeys(load_protocol(label).label for label in experiment.evaluation.protocols))
+BLUR = load_protocol(experiment.evaluation.blur_protocol).label
 SPACES = of_family(FidProtocol)  # those of the settings, and those that an Inception Score takes its logits from
 EXTERNAL = {system: settings.suite for system, settings in experiment.systems.items()}
 # What is looked at: every source of pictures on every suite it has.

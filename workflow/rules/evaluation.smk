@@ -14,9 +14,8 @@ rule features:
     threads: 1
     params:
         space=lambda wildcards: PROTOCOLS[wildcards.space].meaning,
-        blur=PROTOCOLS[experiment.evaluation.blur_protocol].meaning,
-        blur_protocol=experiment.evaluation.blur_protocol,
-        logits_layer=lambda wildcards: LOGITS.get(wildcards.space),
+        blur=PROTOCOLS[BLUR].meaning,
+        blur_protocol=BLUR,
         store=untracked("results/feature-store"),
         code=code_of("features"),
     script:
@@ -97,8 +96,8 @@ rule metrics:
     threads: 2
     params:
         rules={
-            "protocols": list(experiment.evaluation.protocols),
-            "blur_protocol": experiment.evaluation.blur_protocol,
+            "protocols": ASKED,
+            "blur_protocol": BLUR,
             "replicates": experiment.evaluation.replicates,
             "seed": experiment.seed,
         },

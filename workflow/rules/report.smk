@@ -8,7 +8,7 @@ rule plot_figure9:
     conda:
         "../../environment.yml"
     params:
-        protocols=list(experiment.evaluation.protocols),
+        protocols=ASKED,
         code=code_of("plot_figure9"),
     script:
         "../scripts/plot_figure9.py"
@@ -24,7 +24,7 @@ rule plot_candidates:
     conda:
         "../../environment.yml"
     params:
-        protocols=list(experiment.evaluation.protocols),
+        protocols=ASKED,
         code=code_of("plot_candidates"),
     script:
         "../scripts/plot_candidates.py"
@@ -116,7 +116,7 @@ rule headline:
     conda:
         "../../environment.yml"
     params:
-        protocols=list(experiment.evaluation.protocols),
+        protocols=ASKED,
         code=code_of("headline"),
     script:
         "../scripts/headline.py"

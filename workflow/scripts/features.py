@@ -8,7 +8,7 @@ with job_log(snakemake.log[0]):
     from eval.protocols.protocol import load_protocol
 
     given, params, job = snakemake.input, snakemake.params, snakemake.wildcards
-    extractor = load_extractor(load_protocol(job.space), *given.weights, logits_layer=params.logits_layer)
+    extractor = load_extractor(load_protocol(job.space), *given.weights)
     how = {"blur_protocol": load_protocol(params.blur_protocol), "radius": float(job.radius), "store": params.store}
     for archive, out in zip(given.archives, snakemake.output, strict=True):
         write_features(archive, out, extractor, **how)
