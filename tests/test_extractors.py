@@ -42,9 +42,9 @@ def enliven(network):
     return network.eval()
 
 
-def free(label):
+def free(label, **changes):
     """A protocol that takes weights of any digest."""
-    return load_protocol(label).model_copy(update={"weights": None})
+    return load_protocol(label).model_copy(update={"weights": None, **changes})
 
 
 @pytest.fixture(scope="module")

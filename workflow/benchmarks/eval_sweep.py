@@ -126,7 +126,7 @@ def judge(root: Path, figure: Figure, radius: float) -> dict[Cell, Judged]:
 def judge_with_interval(root: Path, figure: Figure, cell: Cell, run: Run) -> None:
     """Clocks the two rows of the metrics table: values with their intervals over prompts."""
     from eval.features import read_features
-    from eval.registry import METRICS, Reference
+    from eval.registry import METRICS, Comparison, Reference
     from eval.shown import rows_of
     from eval.stats import draw_counts
 
@@ -134,9 +134,9 @@ def judge_with_interval(root: Path, figure: Figure, cell: Cell, run: Run) -> Non
     winners, others = map(read_features, files)
     rows = rows_of(winners, figure.winners(cell.n))
     reference = Reference(others.features[: len(figure.reference(cell.reference))], FID)
-    projected, counts = reference.frechet.project(winners.features[rows]), draw_counts(len(rows), REPLICATES, seed=0)
+    comparison, counts = Comparison(winners.features[rows], reference), draw_counts(len(rows), REPLICATES, seed=0)
     with run.clock("FID with interval"):
-        METRICS["fid"].compute(projected, reference, counts)
+        METRICS["fid"].compute(comparison, counts)
     with run.clock("IS with interval"):
         METRICS["inception_score"].compute(winners.logits[rows], IS, counts)
 
