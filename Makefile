@@ -11,7 +11,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: run test lint format lock bench-eval clean
+.PHONY: run test lint format lock bench-eval bench-human bench-sampling clean
 
 # A killed run (kill -9, power) leaves its lock: it goes if no Snakemake and none of its jobs is left. Files are written
 # whole or not at all, so going on over "incomplete" ones is safe.
@@ -25,6 +25,14 @@ test: $(READY)
 # What figure 9 costs here, beside torch-fidelity: a quarter of an hour on one core. Options are in the script.
 bench-eval: $(READY)
 	python -m workflow.benchmarks.eval_sweep
+
+# What intervals of human evaluation promise, on a thousand simulated panels: two minutes on one core.
+bench-human: $(READY)
+	python -m workflow.benchmarks.human_panel
+
+# What drawing candidates costs here, beside a plain decode; with DALLE_PYTORCH=path/to/python also beside DALLE-pytorch.
+bench-sampling: $(READY)
+	python -m workflow.benchmarks.sampling $(if $(DALLE_PYTORCH),--dalle-pytorch $(DALLE_PYTORCH))
 
 lint: $(READY)
 	ruff check .

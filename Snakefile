@@ -31,6 +31,7 @@ include: "workflow/rules/dalle1.smk"
 include: "workflow/rules/systems.smk"
 include: "workflow/rules/external.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/human.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -43,7 +44,8 @@ rule all:
     input:
         "<results>/headline.txt",
         "<results>/mlflow.json",
-        expand("<results>/human/{pair}/tasks.csv", pair=PAIRS),
+        expand("<results>/human/{pair}/public/index.html", pair=PAIRS),
+        "<results>/human.txt",
 
 
 onsuccess:

@@ -6,15 +6,16 @@ Snakemake reads it at every parse.
 """
 
 import re
-from difflib import get_close_matches
 from itertools import pairwise
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 Above0 = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+ComparisonName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+Contender = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*(@[1-9][0-9]*)?$")]  # system, or system@N
 OUR_SYSTEMS = ("dalle1", "real", "dvae", "dvae_start", "shuffled", "reference")  # names below results/…/systems
 
 
@@ -166,12 +167,15 @@ class Sampling(Settings):
     top_p: float | None = Field(
         None, gt=0, le=1, description="only the likeliest codes of this joint probability; null keeps all"
     )
-    batch_size: Positive = Field(256, description="candidates scored together; scores hardly depend on it")
+    guidance: float = Field(
+        1.0, ge=0, description="classifier-free guidance, for priors that know empty captions; 1 is none (paper: none)"
+    )
+    rows: Positive = Field(256, description="candidates computed together; they do not depend on it, memory does")
     shards: Positive = Field(2, description="jobs a suite is cut into; candidates do not depend on it")
     block: Annotated[int, AfterValidator(_power_of_two)] = Field(
         32,
         description="candidates a caption that one job draws; a larger N adds blocks and keeps those drawn; "
-        "a block of fewer than 32 takes as long as one of 32",
+        "a block of fewer than 8 takes as long as one of 8",
     )
 
     @model_validator(mode="after")
@@ -186,6 +190,33 @@ class Sampling(Settings):
     def blocks(self) -> int:
         """Blocks of candidates that make up the largest N."""
         return self.n_candidates[-1] // self.block
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether codes are drawn from the model's distribution as it is."""
+        return self.temperature == self.guidance == 1 and self.top_k is None and self.top_p is None
+
+
+class Rerank(Settings):
+    """Which contrastive model chooses among the candidates (paper §2.6: CLIP)."""
+
+    model: str = Field("own", description="own: the one trained here; else a name of open_clip's, e.g. ViT-L-14")
+    pretrained: str | None = Field(
+        None, description="of an open_clip model: a tag, e.g. openai, or the path of a checkpoint: it has a / or a ."
+    )
+
+    @model_validator(mode="after")
+    def _own_has_no_weights_to_name(self) -> "Rerank":
+        if (self.model == "own") != (self.pretrained is None):
+            raise ValueError(
+                f"pretrained: {self.pretrained!r} does not go with model {self.model!r}; own has none, others need it"
+            )
+        return self
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The path of the weights, if ``pretrained`` is one."""
+        return self.pretrained if self.pretrained and set(self.pretrained) & set("/.") else None
 
 
 class Evaluation(Settings):
@@ -217,11 +248,56 @@ class Evaluation(Settings):
         return self
 
 
-class Human(Settings):
-    """The A/B tasks for people (paper appendix F)."""
+class Panel(Settings):
+    """Whose votes count, and how sure the numbers are. Shares are of a rater's own answers."""
 
-    pairs: Positive = Field(64, description="captions a comparison shows, taken from suite 'val'")
-    scale: Positive = Field(4, description="pictures are enlarged this many times, without smoothing")
+    hasty_seconds: Above0 = Field(4.0, description="an answer given in less time, seconds, is a hasty one (paper: 4)")
+    max_hasty: Share = Field(0.5, description="with more hasty answers and too little agreement a rater is left out")
+    min_agreement: Share = Field(0.6, description="agreement with the majority of the others that hasty raters need")
+    min_gold: Share = Field(0.8, description="with fewer checks passed a rater is left out")
+    max_one_side: Share = Field(0.9, description="with more answers for one side a rater is left out; sides are random")
+    least_answers: Positive = Field(12, description="raters with fewer answers are not left out for hurry or one side")
+    replicates: int = Field(1000, ge=50, description="resamples of the prompts, from which the intervals are taken")
+
+
+class Human(Settings):
+    """Comparisons by people (paper appendix F): what is shown and asked, and where the votes lie."""
+
+    comparisons: dict[ComparisonName, tuple[Contender, Contender]] = Field(
+        {"dalle1-dvae": ("dalle1", "dvae"), "best-first": ("dalle1", "dalle1@1")},
+        min_length=1,
+        description="two systems each, of suite 'val': SYSTEM@N shows the best of the first N, SYSTEM its largest N",
+    )
+    questionnaire: str = Field("dalle1", description="what is asked: a name in eval/human/questionnaires, or a .yaml")
+    pairs: Positive = Field(64, description="captions a comparison shows, taken from suite 'val' (paper: 1,000)")
+    votes_per_pair: Positive = Field(5, description="people who are asked about each pair (paper: 5)")
+    gold: int = Field(6, ge=0, description="checks among the pairs: real pictures against pictures of other captions")
+    repeats: int = Field(6, ge=0, description="pairs shown again with sides swapped: do people agree with themselves?")
+    side: int = Field(512, ge=64, description="side of the square all pictures are shown in, pixels")
+    image_url: str = Field(
+        "", description="address of the folder images/ for Mechanical Turk and Label Studio; empty: relative names"
+    )
+    votes: str = Field("votes", description="votes on a comparison are {this folder}/{experiment}/{comparison}/*.csv")
+    panel: Panel = Panel()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Human":
+        if self.repeats > self.pairs:
+            raise ValueError(f"repeats: {self.repeats} is more than pairs = {self.pairs}")
+        for name, (first, second) in self.comparisons.items():
+            if first == second:
+                raise ValueError(f"comparisons: {name} compares {first} with itself")
+        return self
+
+    @property
+    def sides(self) -> dict[str, list[tuple[str, int | None]]]:
+        """The two systems of each comparison, each with the N that its pictures were chosen from; None: the largest."""
+        return {name: [_contender(text) for text in two] for name, two in self.comparisons.items()}
+
+
+def _contender(text: str) -> tuple[str, int | None]:
+    system, _, number = text.partition("@")
+    return system, int(number) if number else None
 
 
 class External(Settings):
@@ -280,6 +356,7 @@ class Experiment(Settings):
     prior: Prior = Prior()
     clip: Clip = Clip()
     sampling: Sampling = Sampling()
+    rerank: Rerank = Rerank()
     evaluation: Evaluation = Evaluation()
     human: Human = Human()
     systems: Annotated[dict[str, External], AfterValidator(_free_names)] = Field(
@@ -316,33 +393,3 @@ class Experiment(Settings):
         if self.human.pairs > self.data.val:
             raise ValueError(f"human.pairs: {self.human.pairs} is more than data.val = {self.data.val} captions")
         return self
-
-
-def load_config(values: dict[str, Any]) -> Experiment:
-    """The experiment that ``values`` (a parsed YAML file) describes.
-
-    Raises ValueError with one line for each mistake: the key, what was given, what is allowed, the nearest known key.
-    """
-    try:
-        return Experiment.model_validate(values)
-    except ValidationError as error:
-        raise ValueError("; ".join(_sentence(problem) for problem in error.errors())) from None
-
-
-def _sentence(problem: dict[str, Any]) -> str:
-    path = [str(part) for part in problem["loc"]]
-    key = " ".join(["config key", ".".join(path)] if path else ["config"])
-    if problem["type"] == "extra_forbidden":
-        known = _keys_at(path[:-1])
-        near = get_close_matches(path[-1], known, n=1, cutoff=0.4)
-        return f"{key} is unknown{f'; did you mean {near[0]}?' if near else ''} (allowed: {', '.join(known)})"
-    given = "" if problem["type"] in ("missing", "value_error") else f", given {problem['input']!r}"
-    return f"{key}: {problem['msg'].removeprefix('Value error, ')}{given}"
-
-
-def _keys_at(path: list[str]) -> list[str]:
-    model: type[BaseModel] = Experiment
-    for part in path:
-        members = get_args(model)  # of dict[str, External], whose keys are the user's
-        model = members[1] if members else model.model_fields[part].annotation
-    return list(model.model_fields)

@@ -7,7 +7,7 @@ from dalle.provenance import ROOT
 
 # What these do never shows in a result: settings arrive as params, the others write names and logs. So an edit of a
 # default, or of a log line, reruns only what it changes.
-PLUMBING = ("dalle/config.py", "dalle/imports.py", "dalle/joblog.py", "dalle/provenance.py")
+PLUMBING = ("dalle/config.py", "dalle/config_file.py", "dalle/imports.py", "dalle/joblog.py", "dalle/provenance.py")
 
 
 def imports_of(file: str) -> tuple[str, ...]:

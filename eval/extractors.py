@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
-from eval.networks.network import Network, full_precision
+from dalle.models.precision import full_precision
+from eval.networks.network import Network
 from eval.networks.table import NETWORKS
 from eval.networks.weights import find_weights
 from eval.pixels import NORMALISATIONS, Picture, crop, resize

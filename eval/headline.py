@@ -15,7 +15,11 @@ from eval.tables import NO_OVERLAP, first_protocols
 
 WIDTH = 100
 ORDER = ("real", "dvae", "dvae_start", "dalle1", "shuffled")
-PLACES = {"figures": "figures/*.png", "tables": "tables/*.csv, *.parquet", "human tasks": "human/*/tasks.csv"}
+PLACES = {
+    "figures": "figures/*.png",
+    "tables": "tables/*.csv, *.parquet",
+    "human tasks": "human/*/public/index.html, human.txt",
+}
 
 
 def _table(*headings: str) -> Table:

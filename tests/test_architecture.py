@@ -14,14 +14,15 @@ Sources = dict[str, str]  # path relative to the root → text
 
 DALLE_ROWS = [
     {"config", "provenance", "seeding"},
-    {"imports", "joblog"},
+    {"config_file", "imports", "joblog"},
     {"images"},
     {"manifest"},
-    {"intake", "tokenizer"},
+    {"gallery", "intake", "tokenizer"},
     {"data", "prompts"},
     {"models"},
     {"systems"},
     {"training", "sampling", "rerank", "plan"},
+    {"playing"},
     {"__main__"},
 ]
 EVAL_ROWS = [
@@ -39,7 +40,12 @@ GROUND = DALLE_ROWS[0]  # everybody may use these
 SHARED = GROUND | {"images", "manifest", "intake", "tokenizer", "models"}  # what upper rows of eval may use of dalle
 # A scene is the truth that the grader compares a picture with: drawing and reading share its definition.
 EXCEPTIONS = {("eval/metrics/grounded.py", "data")}
-BEFORE_ANY_JOB = ("dalle/config.py", "dalle/imports.py", "dalle/provenance.py")  # the Snakefile reads them each time
+BEFORE_ANY_JOB = (
+    "dalle/config.py",
+    "dalle/config_file.py",
+    "dalle/imports.py",
+    "dalle/provenance.py",
+)  # the Snakefile reads them each time
 HEAVY = {"torch", "numpy", "pandas", "datasets", "mlflow", "tokenizers", "open_clip"}
 
 

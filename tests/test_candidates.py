@@ -1,5 +1,12 @@
 """A candidate is a function of its name alone: not of shards, blocks, N, or the other captions."""
 
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,15 +17,33 @@ from dalle.config import Sampling
 from dalle.config import Tokenizer as TokenizerSettings
 from dalle.images import write_archive
 from dalle.models.transformer import Shape, Transformer, load_transformer, write_shape
+from dalle.provenance import ROOT
 from dalle.sampling.candidates import draw
+from dalle.sampling.sampler import Sampler
 from dalle.seeding import seed_for
 from dalle.tokenizer import Tokenizer, train_tokenizer
 
+JOB = """
+import sys
+from pathlib import Path
+from dalle.config import Sampling
+from dalle.sampling.candidates import draw
+
+files = Path(__file__).parent
+settings = Sampling(n_candidates=(1, 2, 4, 8), block=8, shards=1, rows=8)
+draw(files / "many.parquet", files, files / "tokenizer.json", sys.argv[1], settings, 0, "val", 0, 0)
+from accelerate import PartialState
+
+print(PartialState().num_processes, "processes")
+"""
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 CAPTIONS = ["a red circle", "three blue rings at night", "a small cross on sand", "two rings", "a ring"]
 
 
 def write_prompts(path, numbers):
-    rows = pd.DataFrame({"prompt_id": numbers, "candidate": 0, "caption": [CAPTIONS[n] for n in numbers], "scene": ""})
+    rows = pd.DataFrame(
+        {"prompt_id": numbers, "candidate": 0, "caption": [CAPTIONS[n % 5] for n in numbers], "scene": ""}
+    )
     write_archive(path, rows, np.zeros((len(numbers), 1, 1, 3), np.uint8))
 
 
@@ -34,6 +59,8 @@ def files(tmp_path_factory):
     torch.nn.init.normal_(model.image_head.weight, std=0.3)
     save_file(model.state_dict(), folder / "weights.safetensors")
     write_shape(folder / "model.json", model.shape)
+    write_prompts(folder / "many.parquet", range(80))
+    (folder / "job.py").write_text(JOB)
     return folder
 
 
@@ -102,6 +129,88 @@ def test_seed_and_suite_change_everything(files):
     first = drawn(files)
     for other in (drawn(files, seed=1), drawn(files, suite="zeroshot")):
         assert not any(np.array_equal(one, two) for one, two in zip(first.codes, other.codes, strict=True))
+
+
+def test_every_cut_into_shards_holds_the_same_rows(files):
+    whole = drawn(files)
+    for shards in (2, 7):
+        parts = pd.concat([drawn(files, shard=shard, shards=shards) for shard in range(shards)])
+        assert len(parts) == len(whole)
+        assert same(parts, whole)
+
+
+def test_the_number_of_rows_changes_no_byte(files):
+    one, other = (drawn_bytes(files, files / "out.parquet", rows=rows) for rows in (8, 256))
+    assert one == other
+
+
+def drawn_bytes(files, out, **settings):
+    """The file of eight candidates of eighty captions, one caption a batch unless ``settings`` say otherwise."""
+    sampling = Sampling(n_candidates=(1, 2, 4, 8), block=8, **{"shards": 1, "rows": 8} | settings)
+    draw(files / "many.parquet", files, files / "tokenizer.json", out, sampling, 0, "val", 0, 0)
+    assert not out.with_name(f".{out.name}.parts").exists()
+    return out.read_bytes()
+
+
+def killed(files, out):
+    """What is left of the same job if it is killed when it has written its first parts."""
+    process = subprocess.Popen([sys.executable, files / "job.py", out], env=ENVIRONMENT)
+    parts = out.with_name(f".{out.name}.parts")
+    while not (done := list(parts.glob("0*.parquet"))):
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert not out.exists()
+    return len(done)
+
+
+def test_a_killed_job_goes_on_where_it_was_to_the_same_bytes(files, tmp_path, monkeypatch):
+    expected, out, batches = drawn_bytes(files, files / "out.parquet"), tmp_path / "out.parquet", []
+    done, ordinary = killed(files, out), Sampler.draw
+    monkeypatch.setattr(Sampler, "draw", lambda *given: batches.append(given) or ordinary(*given))
+    assert drawn_bytes(files, out) == expected
+    assert 0 < len(batches) <= 80 - done
+
+
+def test_parts_of_other_candidates_are_not_used(files, tmp_path, caplog, monkeypatch):
+    out, ordinary = tmp_path / "out.parquet", Sampler.draw
+
+    def interrupted(sampler, batch, on_tokens):
+        if batch.prompts.start == 3:
+            raise KeyboardInterrupt
+        return ordinary(sampler, batch, on_tokens)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Sampler, "draw", interrupted)
+        drawn_bytes(files, out)
+    assert len(list(tmp_path.glob(".out.parquet.parts/0*.parquet"))) == 3
+    assert drawn_bytes(files, out, temperature=0.5) == drawn_bytes(files, files / "out.parquet", temperature=0.5)
+    assert "parts of other candidates" in caplog.text
+
+
+def test_two_processes_share_a_shard(files, tmp_path):
+    out = tmp_path / "out.parquet"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    ran = subprocess.run(
+        [*launcher, files / "job.py", out], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "2 processes" in ran.stdout
+    assert out.read_bytes() == drawn_bytes(files, files / "out.parquet")
+
+
+def test_guidance_needs_a_prior_that_knows_empty_captions(files):
+    with pytest.raises(ValueError, match=r"sampling\.guidance: 2\.0 needs a prior .* allowed is 1"):
+        drawn(files, guidance=2.0)
+    facts = json.loads((files / "model.json").read_text())
+    for name in ("weights.safetensors", "tokenizer.json", "prompts.parquet"):
+        (files / "knowing").mkdir(exist_ok=True)
+        shutil.copy(files / name, files / "knowing")
+    (files / "knowing/model.json").write_text(json.dumps(facts | {"empty_captions": 0.1}))
+    guided = drawn(files / "knowing", guidance=2.0)
+    assert not same(guided, drawn(files))
+    assert same(guided, drawn(files / "knowing", guidance=2.0, rows=8))
 
 
 def test_shards_and_blocks_that_do_not_exist_are_errors(files):

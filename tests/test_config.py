@@ -7,7 +7,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from dalle.config import Experiment, Prior, Sampling, load_config
+from dalle.config import Experiment, Prior, Sampling
+from dalle.config_file import load_config
 from dalle.provenance import ROOT
 
 SHIPPED = sorted((ROOT / "workflow/config").glob("*.yaml"))

@@ -113,7 +113,7 @@ def test_vectors_have_unit_length_and_do_not_depend_on_their_batch(judge, monkey
         np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1, atol=1e-5)
         np.testing.assert_allclose(embed(items[::-1])[::-1], whole, atol=1e-5)
         with monkeypatch.context() as patch:
-            patch.setattr("eval.contrastive.BATCH", 2)
+            patch.setattr("dalle.models.contrastive.BATCH", 2)
             np.testing.assert_allclose(embed(items), whole, atol=1e-5)
         assert np.abs(whole - whole[:1]).max(axis=1)[1:].min() > 1e-3
 

@@ -1,55 +1,107 @@
-"""The cached decode against the full forward pass, for every kind of layer."""
+"""The cached decode against the full forward pass: every kind of layer, many grids; nothing forgotten too early."""
 
 import pytest
 import torch
 
 from dalle.models.transformer import Shape, Transformer
-from dalle.sampling.decode import Decoder
+from dalle.sampling.decode import Decoder, on_device
 
 
-def make(depth, grid=6, kernel=5):
+def make(depth, grid=6, kernel=5, width=16):
     torch.manual_seed(0)
-    shape = Shape(16, 2, depth, kernel, text_context=5, text_vocab=11, grid=grid, codes=13)
+    shape = Shape(width, 2, depth, kernel, text_context=5, text_vocab=11, grid=grid, codes=13)
     model = Transformer(shape)
     torch.nn.init.normal_(model.image_head.weight, std=0.3)
     return model.eval()
 
 
+TEXT = torch.tensor([[3, 1, 7, 14, 15], [2, 2, 9, 4, 15]])
+
+
 def stepwise(decoder, text, codes):
-    logits = [decoder.prefill(text)]
-    for cell in range(codes.shape[1] - 1):
-        logits.append(decoder.step(cell, codes[:, cell]))
+    """The logits of every cell, given the codes before it: rows cells classes."""
+    decoder.prefill(text)
+    logits = []
+    for cell, these in enumerate(codes.T):
+        logits.append(decoder.logits().clone())
+        decoder.put(cell, these)
     return torch.stack(logits, dim=1)
 
 
+@pytest.mark.parametrize("captions", [1, 2])
 @pytest.mark.parametrize(
     ("depth", "grid", "kernel"),
-    [(1, 6, 5), (2, 6, 5), (3, 6, 5), (5, 8, 11), (3, 7, 3), (2, 1, 11)],
-    ids=["conv", "row", "row-column", "all-kinds", "conv-with-gaps", "one-cell"],
+    [(1, 6, 5), (2, 6, 5), (3, 6, 5), (5, 8, 11), (3, 7, 3), (3, 3, 3), (3, 4, 2), (3, 5, 1), (2, 1, 11), (3, 2, 3)],
 )
 @torch.inference_mode()
-def test_cached_steps_give_the_logits_of_the_full_forward(depth, grid, kernel):
-    model = make(depth, grid, kernel)
-    text, codes = torch.tensor([3, 1, 7, 14, 15]), torch.randint(13, (4, grid * grid))
-    _, expected = model(text.expand(4, -1), codes)
-    torch.testing.assert_close(stepwise(Decoder(model, 4), text, codes), expected, rtol=0, atol=1e-5)
+def test_cached_steps_give_the_logits_of_the_full_forward(depth, grid, kernel, captions):
+    model, text = make(depth, grid, kernel), TEXT[:captions]
+    codes = torch.randint(13, (captions * 4, grid * grid))
+    _, expected = model(text.repeat_interleave(4, dim=0), codes)
+    torch.testing.assert_close(stepwise(Decoder(model, captions, 4), text, codes), expected, rtol=0, atol=1e-5)
 
 
 @torch.inference_mode()
-def test_a_decoder_forgets_the_last_caption():
-    model = make(3)
-    first, second = torch.tensor([3, 1, 7, 14, 15]), torch.tensor([2, 2, 9, 4, 15])
-    codes = torch.randint(13, (4, 36))
-    used = Decoder(model, 4)
-    stepwise(used, first, codes.flip(1))
-    assert torch.equal(stepwise(used, second, codes), stepwise(Decoder(model, 4), second, codes))
+def test_the_papers_grid_in_narrow_layers():
+    model, codes = make(3, grid=32, kernel=11), torch.randint(13, (4, 1024))
+    _, expected = model(TEXT[:1].expand(4, -1), codes)
+    torch.testing.assert_close(stepwise(Decoder(model, 1, 4), TEXT[:1], codes), expected, rtol=0, atol=1e-5)
 
 
 @torch.inference_mode()
-def test_candidates_do_not_see_each_other():
-    model, text = make(3), torch.tensor([3, 1, 7, 14, 15])
-    codes = torch.randint(13, (4, 36))
+def test_a_decoder_forgets_the_last_captions():
+    model, codes = make(3), torch.randint(13, (8, 36))
+    used = Decoder(model, 2, 4)
+    stepwise(used, TEXT.flip(0), codes.flip(1))
+    assert torch.equal(stepwise(used, TEXT, codes), stepwise(Decoder(model, 2, 4), TEXT, codes))
+
+
+@torch.inference_mode()
+def test_candidates_do_not_see_each_other_nor_other_captions():
+    model, codes = make(3), torch.randint(13, (8, 36))
     others = codes.clone()
     others[1:] = (others[1:] + 5) % 13
-    decoder = Decoder(model, 4)
-    assert torch.equal(stepwise(decoder, text, codes)[0], stepwise(decoder, text, others)[0])
+    decoder = Decoder(model, 2, 4)
+    alone = stepwise(decoder, TEXT, codes)[0]
+    assert torch.equal(alone, stepwise(decoder, TEXT, others)[0])
+    assert torch.equal(alone, stepwise(decoder, TEXT[[0, 0]], codes)[0])
+
+
+@torch.inference_mode()
+def test_a_step_takes_no_new_memory_for_what_is_remembered():
+    """Every tensor of a decoder lies where it lay, and none is replaced."""
+    decoder = Decoder(make(5, grid=4), 2, 4)
+
+    def tensors(thing):
+        return {name: value.data_ptr() for name, value in vars(thing).items() if isinstance(value, torch.Tensor)}
+
+    def places():
+        caches = [tensors(layer.cache) for layer in decoder.layers]
+        return [tensors(decoder), tensors(decoder.layers[0].space), *caches]
+
+    decoder.prefill(TEXT)
+    before = places()
+    for cell in range(16):
+        decoder.put(cell, torch.full((8,), cell % 13))
+        decoder.logits()
+        assert places() == before
+
+
+@torch.inference_mode()
+def test_bfloat16_blocks_stay_close_to_float32():
+    """The road of a GPU, taken on the CPU: matrices in bfloat16, the stream, the softmax and the logits in float32."""
+    codes = torch.randint(13, (8, 36))
+    expected = stepwise(Decoder(make(3), 2, 4), TEXT, codes)
+    model = make(3)
+    for block in model.blocks:
+        for matrix in (block.qkv, block.out, block.up, block.down):
+            matrix.bfloat16()
+    logits = stepwise(Decoder(model, 2, 4), TEXT, codes)
+    assert logits.dtype == torch.float32
+    assert not torch.equal(logits, expected)
+    torch.testing.assert_close(logits, expected, rtol=0, atol=0.05)
+
+
+def test_on_the_cpu_a_model_stays_in_float32():
+    model = on_device(make(3), torch.device("cpu"))
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}

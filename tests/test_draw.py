@@ -3,22 +3,47 @@
 import pytest
 import torch
 
-from dalle.sampling.draw import draw_token, probabilities
+from dalle.sampling.draw import draw_token, log_likelihood, probabilities
 
 HALVES = torch.tensor([[0.5, 0.25, 0.125, 0.125]])
 
 
-def drawn(logits, uniforms, **settings):
+def drawn(likely, uniforms):
     at = torch.tensor(uniforms, dtype=torch.float64)
-    return draw_token(logits.expand(len(at), -1), at, **settings).tolist()
+    return draw_token(likely.expand(len(at), -1), at).tolist()
 
 
 def test_the_uniform_picks_the_interval_it_falls_into():
-    assert drawn(HALVES.log(), [0, 0.499, 0.501, 0.749, 0.751, 0.874, 0.876, 1 - 2**-53]) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert drawn(HALVES, [0, 0.499, 0.501, 0.749, 0.751, 0.874, 0.876, 1 - 2**-53]) == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_probabilities_need_not_sum_to_one():
+    assert drawn(HALVES / 1000, [0, 0.499, 0.501, 0.751, 0.876]) == [0, 0, 1, 2, 3]
+
+
+def test_a_thousand_unlikely_tokens_are_not_lost():
+    """Each is too small to change a sum of float32 that has reached 1; together they have a ten-thousandth."""
+    likely = torch.cat([torch.ones(1, 1), torch.full((1, 10_000), 1e-8)], dim=1)
+    assert drawn(likely, [0.9998, 0.99995]) == [0, pytest.approx(5000, abs=2)]
+
+
+def test_the_slow_inverse_draws_the_same():
+    """Walk up the distribution until the uniform is passed."""
+    generator = torch.Generator().manual_seed(0)
+    likely = (3 * torch.randn(200, 40, generator=generator)).softmax(-1)
+    uniforms = torch.rand(200, generator=generator, dtype=torch.float64)
+    walked = []
+    for row, at in zip(likely.double(), uniforms.tolist(), strict=True):
+        passed, token = float(row[0]), 0
+        while passed <= at * float(row.sum()):
+            token += 1
+            passed += float(row[token])
+        walked.append(token)
+    assert draw_token(likely, uniforms).tolist() == walked
 
 
 def test_temperature_divides_the_logits():
-    sharper = HALVES.double() ** 2
+    sharper = HALVES**2
     torch.testing.assert_close(probabilities(HALVES.log(), temperature=0.5), sharper / sharper.sum())
 
 
@@ -41,7 +66,7 @@ def test_truncation_keeps_the_likeliest_at_their_own_places(settings, kept):
     assert likely.nonzero().flatten().tolist() == kept
     if settings != {"top_k": 3}:
         torch.testing.assert_close(moved, likely[order])
-    torch.testing.assert_close(likely[kept], HALVES[0, kept].double())
+    torch.testing.assert_close(likely[kept], HALVES[0, kept])
 
 
 def test_frequencies_are_the_probabilities():
@@ -49,8 +74,9 @@ def test_frequencies_are_the_probabilities():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(1, 8, generator=generator)
     uniforms = torch.rand(100_000, generator=generator, dtype=torch.float64)
-    counts = draw_token(logits.expand(100_000, -1), uniforms).bincount(minlength=8)
-    expected = 100_000 * probabilities(logits)[0]
+    likely = probabilities(logits)
+    counts = draw_token(likely.expand(100_000, -1), uniforms).bincount(minlength=8)
+    expected = 100_000 * likely[0]
     assert ((counts - expected) ** 2 / expected).sum() < 24.3
 
 
@@ -58,6 +84,15 @@ def test_frequencies_are_the_probabilities():
 def test_an_impossible_token_is_never_drawn_even_at_the_edges(settings):
     logits = torch.randn(500, 100, generator=torch.Generator().manual_seed(0))
     logits[:, [0, 50, 99]] = -torch.inf
+    likely = probabilities(logits, **settings)
     for edge in (0.0, 1 - 2**-53):
-        tokens = draw_token(logits, torch.full((500,), edge, dtype=torch.float64), **settings)
-        assert (probabilities(logits, **settings).gather(1, tokens[:, None]) > 0).all()
+        tokens = draw_token(likely, torch.full((500,), edge, dtype=torch.float64))
+        assert (likely.gather(1, tokens[:, None]) > 0).all()
+
+
+def test_the_log_likelihood_is_the_log_softmaxs_even_of_a_token_too_unlikely_for_float32():
+    logits = torch.randn(100, 50, generator=torch.Generator().manual_seed(0))
+    logits[:, 7] = -200
+    tokens = torch.arange(100) % 50
+    expected = logits.double().log_softmax(-1).gather(-1, tokens[:, None])[:, 0]
+    torch.testing.assert_close(log_likelihood(logits, logits.softmax(-1), tokens), expected, rtol=0, atol=1e-5)

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from eval.networks.contrastive import load_open_clip, open_clip_weights
-from eval.networks.network import Network, full_precision
+from dalle.models.contrastive import load_open_clip, open_clip_weights
+from dalle.models.precision import full_precision
+from eval.networks.network import Network
 from eval.networks.table import NETWORKS, class_token, fold_batch_norm, image_tower, inception_2015
 from eval.networks.weights import Source, find_weights, hub_file
 
@@ -198,8 +199,8 @@ def archive(state):
 def test_openais_archives_are_read_and_their_image_tower_is_a_network(tmp_path):
     model, images = small_openai_clip(), torch.rand(2, 3, 32, 32)
     archive(model.state_dict()).save(str(tmp_path / "openai.pt"))
-    loaded = load_open_clip("ViT-B-32-quickgelu", "openai", tmp_path / "openai.pt")
-    network = image_tower("ViT-B-32-quickgelu", "openai")(tmp_path / "openai.pt")
+    loaded = load_open_clip("ViT-B-32-quickgelu", tmp_path / "openai.pt")
+    network = image_tower("ViT-B-32-quickgelu")(tmp_path / "openai.pt")
     with torch.inference_mode():
         expected = model.encode_image(images)
         torch.testing.assert_close(loaded.encode_image(images), expected, rtol=1e-4, atol=1e-5)

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from conftest import SMOKE, call, command, copy_project, environment, snakemake
 
-from dalle.config import load_config
+from dalle.config_file import load_config
 from dalle.provenance import ROOT, file_digest
 
 SYSTEMS = {"dalle1", "real", "dvae", "dvae_start", "shuffled"}
@@ -73,7 +73,7 @@ def test_a_comment_or_a_docstring_reruns_nothing(finished: Path, file: str) -> N
 
 def test_a_new_default_reruns_only_the_rules_that_use_the_setting(finished: Path) -> None:
     replace(finished / "dalle/config.py", "Human(Settings):", "Human(Settings):\n    page_size: Positive = Field(1)\n")
-    assert jobs(snakemake(finished, "--dry-run")) == {"human_tasks": 2, "mirror": 1, "all": 1}
+    assert jobs(snakemake(finished, "--dry-run")) == {"human_tasks": 2, "human_report": 1, "mirror": 1, "all": 1}
 
 
 def test_an_edit_of_the_transformer_retrains_the_prior_and_what_follows(finished: Path) -> None:
@@ -112,9 +112,17 @@ def test_a_sampling_setting_resamples_and_retrains_nothing(finished: Path) -> No
     assert planned.keys().isdisjoint({"prior", "clip", "dvae"})
 
 
-def test_another_batch_size_draws_nothing(finished: Path) -> None:
-    append(finished / "workflow/config/scenes.yaml", "sampling: {batch_size: 64}")
+def test_more_rows_at_once_draw_nothing(finished: Path) -> None:
+    append(finished / "workflow/config/scenes.yaml", "sampling: {rows: 64}")
     assert jobs(snakemake(finished, "--dry-run")) == {"mirror": 1, "all": 1}  # MLflow shows the setting
+
+
+def test_another_reranker_scores_anew_and_draws_nothing(finished: Path) -> None:
+    (finished / "theirs.pt").touch()
+    append(finished / "workflow/config/scenes.yaml", "rerank: {model: ViT-B-32, pretrained: theirs.pt}")
+    planned = jobs(snakemake(finished, "--dry-run"))
+    assert (planned["score"], planned["winners"], planned["dalle1"]) == (2, 2, 2)
+    assert planned.keys().isdisjoint({"sample", "prior", "clip", "dvae"})
 
 
 def test_a_new_metric_extracts_and_draws_nothing(finished: Path) -> None:
@@ -275,7 +283,7 @@ def test_an_unreadable_picture_is_named_and_leaves_nothing_half_written(
 
 
 def test_an_interrupted_training_goes_on_and_ends_with_the_same_bits(smoke: tuple[Path, str], tmp_path: Path) -> None:
-    longer = (*SMOKE, "--config", "prior={optimisation: {steps: 200, checkpoint_every: 10}}")
+    longer = (*SMOKE, "--config", "prior={optimisation: {steps: 500, checkpoint_every: 10}}")
     weights = "results/smoke/prior/weights.safetensors"
     whole = shutil.copytree(smoke[0], tmp_path / "whole")
     snakemake(whole, weights, *longer)

@@ -4,10 +4,10 @@ import re
 from functools import partial
 from pathlib import Path
 
+from dalle.models.contrastive import open_clip_weights
 from dalle.provenance import ROOT, file_digest
 from eval.golden import fixtures
 from eval.golden.check import Check, NotAtHand
-from eval.networks.contrastive import open_clip_weights
 from eval.networks.table import NETWORKS
 from eval.networks.weights import Source, find_weights
 from eval.protocols.protocol import ClipProtocol, FidProtocol, load_protocol, protocol_labels

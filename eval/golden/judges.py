@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Float
 
 from dalle.images import iter_archive
+from dalle.models.contrastive import open_clip_weights
 from dalle.provenance import ROOT
 from eval.contrastive import Judge, load_judge
 from eval.golden import fixtures
 from eval.golden.check import Check, NotAtHand
 from eval.golden.installation import at_hand
-from eval.networks.contrastive import open_clip_weights
 from eval.pixels import Picture
 from eval.protocols.protocol import ClipProtocol, FidProtocol, load_protocol, protocol_labels
 

@@ -1,9 +1,7 @@
-"""A network as the extractors see it, and the arithmetic in which it is run."""
+"""A network as the extractors see it."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -21,20 +19,3 @@ class Network(nn.Module):
         """``features``, and the logits of each head by its name."""
         features = self.body(pictures)
         return {"features": features, **{name: head(features) for name, head in self.heads.items()}}
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Inference in true float32: no autocast, no TF32, no bfloat16 products, whatever has been set outside."""
-    outside = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with (
-            torch.inference_mode(),
-            torch.autocast("cpu", enabled=False),
-            torch.autocast("cuda", enabled=False),
-            torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False),
-        ):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(outside)

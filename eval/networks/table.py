@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from eval.networks.contrastive import load_open_clip, open_clip_file
+from dalle.models.contrastive import load_open_clip, open_clip_file
 from eval.networks.network import Network
 from eval.networks.weights import Source, hub_file
 
@@ -80,9 +80,9 @@ def inception_torchvision(path: Path) -> Network:
     return Network(nn.Sequential(*layers, nn.Flatten()))
 
 
-def image_tower(model: str, tag: str) -> Callable[[Path], Network]:
+def image_tower(model: str) -> Callable[[Path], Network]:
     """One half of an open_clip model: features in the space it shares with the texts, not yet of unit length."""
-    return lambda path: Network(load_open_clip(model, tag, path).visual)
+    return lambda path: Network(load_open_clip(model, path).visual)
 
 
 def class_token(architecture: str, side: int) -> Callable[[Path], Network]:
@@ -131,7 +131,7 @@ NETWORKS = {
     ),
     "ViT-L-14-336-quickgelu": Recipe(
         Source("ViT-L-14-336px.pt", partial(open_clip_file, "ViT-L-14-336-quickgelu", "openai")),
-        image_tower("ViT-L-14-336-quickgelu", "openai"),
+        image_tower("ViT-L-14-336-quickgelu"),
     ),
     "vit_large_patch14_dinov2": Recipe(
         Source("vit_large_patch14_dinov2.lvd142m, model.safetensors", _dinov2_file),

@@ -10,9 +10,10 @@ import sys
 from itertools import product
 from pathlib import Path
 
-from dalle.config import load_config
+from dalle.config_file import load_config
 from dalle.imports import closure
 from dalle.provenance import code_digest
+from eval.human.questionnaire import load_questionnaire
 from eval.protocols.protocol import BlurProtocol, ClipProtocol, FidProtocol, IsProtocol, load_protocol
 
 SUITES = ["val", "zeroshot"]
@@ -21,7 +22,7 @@ RECONSTRUCTIONS = {"dvae": "weights", "dvae_start": "start"}
 PICTURED = ["dalle1", "real", *RECONSTRUCTIONS]
 SYSTEMS = [*PICTURED, "shuffled"]
 # A candidate is the same whatever these are: when they change, those already drawn stay.
-UNSEEN_BY_CANDIDATES = ["batch_size", "n_candidates"]
+UNSEEN_BY_CANDIDATES = ["n_candidates", "rows"]
 # Jobs inherit these; what the shell already sets stays. Waiting threads sleep: spinning starves the neighbouring job.
 JOB_ENVIRONMENT = {
     "OMP_WAIT_POLICY": "passive",
@@ -53,6 +54,42 @@ def read_protocols(settings):
         sys.exit(f"Error: config key evaluation: {error}")
 
 
+def read_questionnaire(name):
+    """What people are asked. A mistake ends the run as in the settings."""
+    try:
+        return load_questionnaire(name)
+    except ValueError as error:
+        sys.exit(f"Error: config key human: {error}")
+
+
+def read_comparisons():
+    """The two systems of each comparison by people, each with its N or None. A mistake ends the run as elsewhere."""
+    chosen = {system: experiment.sampling.n_candidates for system in ("dalle1", "shuffled")}
+    allowed = dict.fromkeys(PICTURED, (1,)) | chosen  # of strangers' pictures only the job can know
+    known = [*allowed, *(system for system, suite in EXTERNAL.items() if suite == "val")]
+    for name, sides_of_it in experiment.human.sides.items():
+        for system, n in sides_of_it:
+            if system not in known:
+                sys.exit(
+                    f"Error: config key human.comparisons.{name}: no system {system} in suite val; known are {known}"
+                )
+            if n and n not in allowed.get(system, (n,)):
+                sys.exit(f"Error: config key human.comparisons.{name}: {system}@{n}; allowed N are {allowed[system]}")
+    return experiment.human.sides
+
+
+def place_of_votes(pair):
+    """The folder that votes on a comparison belong in. It is not below results: `make clean` must not take it."""
+    return Path(experiment.human.votes, experiment.experiment, pair).as_posix()
+
+
+def votes_of(pair):
+    """The files of votes on a comparison that are there."""
+    return sorted(
+        str(file) for file in Path(place_of_votes(pair)).glob("*") if file.suffix.lower() in (".csv", ".json")
+    )
+
+
 def of_family(kind):
     """The labels of the protocols of one family."""
     return [label for label, protocol in PROTOCOLS.items() if isinstance(protocol, kind)]
@@ -66,6 +103,13 @@ def archive_of(source, suite):
 def given_weights(network):
     """The file of a network's weights if the settings name one, else nothing."""
     return [experiment.evaluation.weights[network]] if network in experiment.evaluation.weights else []
+
+
+def reranker_files():
+    """What the reranker is made of: the model trained here and its tokenizer, a given checkpoint, or a mere name."""
+    if experiment.rerank.model == "own":
+        return ["<results>/clip/weights.safetensors", "<results>/tokenizer/tokenizer.json"]
+    return [experiment.rerank.checkpoint] if experiment.rerank.checkpoint else []
 
 
 def slice_of(settings, without=()):
@@ -110,12 +154,9 @@ BLOCKS = range(experiment.sampling.blocks)
 RADII = [f"{radius:g}" for radius in experiment.evaluation.blur]
 # The captioned pictures stand last: the last pairs are kept for validation.
 PRIOR_SPLITS = ["uncaptioned"] * experiment.prior.uncaptioned + ["train"]
-N_MAX = experiment.sampling.n_candidates[-1]
-# Comparisons for people: two systems of suite val, each with the N that its pictures were chosen from.
-PAIRS = {
-    "dalle1-dvae": [("dalle1", N_MAX), ("dvae", 1)],
-    "best-first": [("dalle1", N_MAX), ("dalle1", 1)],
-}
+# Comparisons by people: two systems of suite val, each with the N that its pictures were chosen from, or None.
+PAIRS = read_comparisons()
+QUESTIONNAIRE = read_questionnaire(experiment.human.questionnaire)
 FIGURES = expand(
     "<results>/figures/{name}.png", name=["figure9", "candidates", "training", "reconstructions"]
 ) + expand("<results>/figures/samples_{suite}.png", suite=SUITES)

@@ -120,6 +120,8 @@ rule sample:
     conda:
         "../../environment.yml"
     threads: 1
+    resources:
+        gpu=1,
     params:
         settings=slice_of(experiment.sampling, without=UNSEEN_BY_CANDIDATES),
         unseen=untracked({name: getattr(experiment.sampling, name) for name in UNSEEN_BY_CANDIDATES}),
@@ -135,8 +137,7 @@ rule score:
         **{suite: f"<results>/candidates/{suite}/{{shard}}/{{block}}.parquet" for suite in SUITES},
         prompts=expand("<results>/data/{suite}.parquet", suite=SUITES),
         dvae="<results>/dvae/weights.safetensors",
-        clip="<results>/clip/weights.safetensors",
-        tokenizer="<results>/tokenizer/tokenizer.json",
+        reranker=reranker_files(),
     output:
         **{suite: f"<results>/scores/{suite}/{{shard}}/{{block}}.parquet" for suite in SUITES},
     log:
@@ -146,8 +147,10 @@ rule score:
     conda:
         "../../environment.yml"
     threads: 1
+    resources:
+        gpu=1,
     params:
-        batch_size=untracked(experiment.sampling.batch_size),
+        settings=slice_of(experiment.rerank),
         suites=SUITES,
         code=code_of("score"),
     script:

@@ -82,28 +82,6 @@ rule reconstruction_grid:
         "../scripts/reconstruction_grid.py"
 
 
-rule human_tasks:
-    input:
-        pictures=lambda wildcards: expand("<results>/systems/{system}/val.parquet", system=sides(wildcards.pair)),
-        selections=lambda wildcards: expand(
-            "<results>/systems/{system}/val.selection.parquet", system=sides(wildcards.pair)
-        ),
-    output:
-        tasks="<results>/human/{pair}/tasks.csv",
-        key="<results>/human/{pair}/key.csv",
-    log:
-        "<results>/logs/human_tasks/{pair}.log",
-    conda:
-        "../../environment.yml"
-    params:
-        sides=lambda wildcards: PAIRS[wildcards.pair],
-        settings=slice_of(experiment.human),
-        seed=experiment.seed,
-        code=code_of("human_tasks"),
-    script:
-        "../scripts/human_tasks.py"
-
-
 rule headline:
     input:
         metrics="<results>/tables/metrics.parquet",

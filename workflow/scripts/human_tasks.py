@@ -1,15 +1,15 @@
-"""A/B tasks for people."""
+"""What people are shown of a comparison."""
 
 from dalle.joblog import job_log
 
 with job_log(snakemake.log[0]):
-    from pathlib import Path
-
     from dalle.config import Human
-    from eval.human.tasks import Contestant, write_tasks
+    from eval.human.pictures import Contestant
+    from eval.human.questionnaire import Questionnaire
+    from eval.human.study import write_study
 
     given, params = snakemake.input, snakemake.params
     sides = zip(params.sides, given.pictures, given.selections, strict=True)
-    first, second = (Contestant(system, *paths, n) for (system, n), *paths in sides)
-    settings = Human.model_validate(params.settings)
-    write_tasks(first, second, Path(snakemake.output.tasks).parent, settings, params.seed)
+    first, second, *gold = (Contestant(system, *paths, n) for (system, n), *paths in sides)
+    asked, settings = Questionnaire(**params.questionnaire), Human(**params.settings)
+    write_study((first, second), tuple(gold), params.folder, settings, asked, params.seed)

@@ -5,9 +5,11 @@ from dalle.joblog import job_log
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from dalle.rerank import score
+    from dalle.config import Rerank
+    from dalle.models.dvae import load_dvae
+    from dalle.rerank import load_reranker, score
 
-    given, size = snakemake.input, snakemake.params.batch_size
-    dvae, clip = Path(given.dvae).parent, Path(given.clip).parent
+    given, out, results = snakemake.input, snakemake.output, Path(snakemake.input.dvae).parents[1]
+    dvae, reranker = load_dvae(results / "dvae"), load_reranker(Rerank(**snakemake.params.settings), results)
     for suite, prompts in zip(snakemake.params.suites, given.prompts, strict=True):
-        score(given[suite], dvae, clip, given.tokenizer, prompts, snakemake.output[suite], size)
+        score(given[suite], prompts, out[suite], dvae, reranker)

@@ -1,0 +1,1 @@
+"""Doors for captioned photographs: every layout leads to one table."""

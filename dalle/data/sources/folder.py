@@ -1,0 +1,196 @@
+"""Anybody's captioned pictures through ``datasets``: an imagefolder, parquet files, or a data set on the hub.
+
+``datasets`` maps its Arrow files into memory, so a set may be larger than that. A set that is larger than the disk is
+read as a stream, once, and what is kept of it is small: see :func:`keep_of_stream`.
+"""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+from weakref import finalize
+
+from dalle.data.crops import shrink
+from dalle.data.sources.table import Source, differences, files_below, make_source, refuse
+from dalle.images import ROW_GROUP, Picture, decode_picture
+from dalle.provenance import atomic
+
+if TYPE_CHECKING:
+    from datasets import Dataset, Features
+
+    from dalle.config import Columns
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+LEFT_OUT = "unreadable pictures of the stream, left out"
+Cell = Mapping[str, Any]  # of a picture: bytes, or the path of a file
+
+
+def read_imagefolder(folder: str | Path, columns: "Columns") -> Source:
+    """Pictures with ``metadata.csv`` (file_name, relative to it, and the caption) beside or above them.
+
+    Subfolders train/, validation/ and test/ are splits, each with its metadata.csv; ``datasets`` calls val/
+    "validation". A file with several lines is one picture with several captions; image_id is its name. Raises
+    ValueError where metadata and folder do not name the same pictures.
+    """
+    folder = Path(folder)
+    there = files_below(folder, SUFFIXES)
+    named = [name for path in files_below(folder, (".csv",)) for name in _named(folder, folder / path)]
+    refuse(str(folder), differences(named, there, "metadata.csv"))  # datasets leaves out either kind without a word
+    return _loaded(f"{folder}", columns, folder.resolve(), "imagefolder", data_dir=str(folder.resolve()))
+
+
+def _named(folder: Path, path: Path) -> Iterator[str]:
+    """The files that a metadata.csv names, relative to ``folder``."""
+    with open(path, encoding="utf-8", newline="") as stream:
+        reader = csv.DictReader(stream)
+        if path.name != "metadata.csv" or "file_name" not in (reader.fieldnames or []):
+            raise ValueError(f"{path}: needed is a metadata.csv with a column file_name, and no other CSV file")
+        beside = path.parent.relative_to(folder)
+        yield from ((beside / line["file_name"]).as_posix() for line in reader)
+
+
+def read_parquet(paths: Mapping[str, Iterable[str | Path]], columns: "Columns") -> Source:
+    """The parquet files of each split, with exactly one column of pictures."""
+    files = {split: [str(path) for path in some] for split, some in paths.items()}
+    missing = [path for some in files.values() for path in some if not Path(path).is_file()]
+    refuse("parquet files", {"missing files": missing})
+    return _loaded(f"parquet files of {', '.join(files)}", columns, None, "parquet", data_files=files)
+
+
+def read_hub(name: str, revision: str, columns: "Columns") -> Source:
+    """A data set on the hub, kept in the user's cache of ``datasets``."""
+    return _of_splits(_load(name, revision=revision), name, columns, None)
+
+
+def _loaded(name: str, columns: "Columns", root: Path | None, builder: str, **where: Any) -> Source:
+    """Local files through ``datasets``; its copy lies in a temporary folder for as long as the source is in use."""
+    copy = TemporaryDirectory()  # not the user's cache, which knows a file by its name and time
+    source = _of_splits(_load(builder, cache_dir=copy.name, **where), name, columns, root)
+    finalize(source.read, copy.cleanup)
+    return source
+
+
+def _load(name: str, **where: Any) -> Any:
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+
+    try:
+        return load_dataset(name, **where)
+    except (OSError, ValueError, DatasetsError) as error:
+        raise ValueError(f"data set {name}: it cannot be loaded ({str(error).partition(chr(10))[0]})") from None
+
+
+@dataclass(frozen=True)
+class Part:
+    """A split, its pictures still encoded, and the number of the first of them among those of all splits."""
+
+    split: str
+    dataset: "Dataset"
+    column: str  # of pictures
+    first: int
+
+    def cell(self, row: int) -> Cell:
+        return self.dataset[row : row + 1][self.column][0]
+
+
+def _of_splits(splits: "Mapping[str, Dataset]", name: str, columns: "Columns", root: Path | None) -> Source:
+    """One source of all splits. Below ``root`` a file is one picture, however many rows have it."""
+    from datasets import Image
+
+    parts: list[Part] = []
+    num = 0
+    for split, dataset in splits.items():
+        column = _image_column(dataset.features, f"{name}, split {split}")
+        parts.append(Part(split, dataset.cast_column(column, Image(decode=False)), column, num))
+        num += len(dataset)
+    rows = [row for part in parts for row in _rows(part, columns, name, root)]
+
+    def read(picture: int) -> bytes:
+        part = next(part for part in reversed(parts) if part.first <= picture)
+        return _bytes(part.cell(picture - part.first))
+
+    return make_source(name, [row | {"prompt_id": number} for number, row in enumerate(rows)], read)
+
+
+def _rows(part: Part, columns: "Columns", name: str, root: Path | None) -> Iterator[dict[str, Any]]:
+    wanted = [each for each in (columns.caption, columns.category, columns.image_id) if each]
+    features = part.dataset.features
+    if unknown := [each for each in wanted if each not in features]:
+        raise ValueError(f"{name}: there is no column {unknown[0]!r}; its columns are {list(features)}")
+    names = getattr(features.get(columns.category), "names", None)  # of a ClassLabel, which stores numbers
+    known: dict[str, int] = {}
+    for row, cells in enumerate(part.dataset.select_columns(wanted)):
+        file = Path(part.cell(row)["path"]).relative_to(root).as_posix() if root else f"{part.split}, row {row}"
+        image_id = str(cells[columns.image_id]) if columns.image_id else file
+        category = cells[columns.category] if columns.category else ""
+        place = {"image_id": image_id, "split": part.split, "picture": known.setdefault(image_id, part.first + row)}
+        place |= {"category": names[category] if names else category, "file": file}
+        captions = cells[columns.caption]
+        captions = captions if isinstance(captions, list) else [captions or ""]
+        yield from (place | {"caption": _text(caption, name)} for caption in captions or [""])
+
+
+def _text(caption: Any, name: str) -> str:
+    if not isinstance(caption, str):
+        raise ValueError(f"{name}: the caption {caption!r} is no text; allowed are texts and lists of texts")
+    return caption
+
+
+def _image_column(features: "Features", name: str) -> str:
+    from datasets import Image
+
+    found = [column for column, kind in features.items() if isinstance(kind, Image)]
+    if len(found) != 1:
+        raise ValueError(f"{name}: its columns are {list(features)}; exactly one is to hold pictures")
+    return found[0]
+
+
+def _bytes(cell: Cell | None) -> bytes:
+    data, path = (cell or {}).get("bytes"), (cell or {}).get("path")
+    return data or (Path(path).read_bytes() if path else b"")
+
+
+def keep_of_stream(name: str, out: str | Path, side: int, num: int | None = None, **where: Any) -> dict[str, int]:
+    """Reads a split of a data set as a stream and keeps of each picture what has ``side`` pixels in the shorter side.
+
+    ``where`` is what ``datasets.load_dataset`` takes beside the name; ``num`` pictures are kept at most. ``out`` is a
+    parquet file for :func:`read_parquet` with all the set's columns; its pictures are resized by Pillow's antialiased
+    bicubic kernel, never enlarged, lossless from here on. Says how many were left out because they cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    stream = _load(name, streaming=True, **where)
+    column, schema = _image_column(stream.features, name), stream.features.arrow_schema
+    counts = {"kept": 0, LEFT_OUT: 0}
+    rows = islice(_kept(stream.decode(False), column, side, name, counts), num)
+    with atomic(out) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        while some := list(islice(rows, ROW_GROUP)):
+            writer.write_table(pa.Table.from_pylist(some, schema=schema))
+            counts["kept"] += len(some)
+    return counts
+
+
+def _kept(
+    stream: Iterable[dict[str, Any]], column: str, side: int, name: str, counts: dict[str, int]
+) -> Iterator[dict[str, Any]]:
+    for number, cells in enumerate(stream):
+        try:
+            pixels, _ = decode_picture(_bytes(cells[column]), f"{name}, row {number}")
+        except ValueError:
+            counts[LEFT_OUT] += 1
+        else:
+            yield cells | {column: {"bytes": _small_png(pixels, side), "path": None}}
+
+
+def _small_png(pixels: Picture, side: int) -> bytes:
+    from io import BytesIO
+
+    from PIL import Image
+
+    buffer = BytesIO()
+    shrink(Image.fromarray(pixels), side).save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
