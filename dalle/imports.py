@@ -7,7 +7,9 @@ from dalle.provenance import ROOT
 
 # What these do never shows in a result: settings arrive as params, the others write names and logs. So an edit of a
 # default, or of a log line, reruns only what it changes.
-PLUMBING = ("dalle/config.py", "dalle/config_file.py", "dalle/imports.py", "dalle/joblog.py", "dalle/provenance.py")
+PLUMBING = tuple(
+    f"dalle/{name}.py" for name in ("config", "config_file", "config_photos", "imports", "joblog", "provenance")
+)
 
 
 def imports_of(file: str) -> tuple[str, ...]:

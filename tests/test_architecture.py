@@ -14,7 +14,7 @@ Sources = dict[str, str]  # path relative to the root → text
 
 DALLE_ROWS = [
     {"config", "provenance", "seeding"},
-    {"config_file", "imports", "joblog"},
+    {"config_file", "config_photos", "imports", "joblog"},
     {"images"},
     {"manifest"},
     {"gallery", "intake", "tokenizer"},

@@ -104,9 +104,9 @@ def test_a_picture_without_a_caption_and_a_caption_there_twice_are_refused(small
 
 def test_what_is_no_json_or_not_there_is_named(small):
     path_of(small, "val").write_text("{")
-    with pytest.raises(ValueError, match="captions_val2017.json: it is no JSON"):
+    with pytest.raises(ValueError, match=r"captions_val2017\.json: it is no JSON"):
         read_coco(small, 2017)
-    with pytest.raises(ValueError, match="captions_train2014.json: the captions cannot be read"):
+    with pytest.raises(ValueError, match=r"captions_train2014\.json: the captions cannot be read"):
         read_coco(small, 2014)
 
 

@@ -3,6 +3,7 @@
 import pickle
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from dalle.data.sources.cub import REPAIRED, read_cub
@@ -63,10 +64,10 @@ def test_lost_spaces_are_spaces_again(cub):
     assert repaired["caption"].item().endswith("a dark brownish-grey head a squared off bill.")
 
 
-def test_the_sets_own_split_has_both_parts_of_every_class(cub):
-    rows = read_cub(CUB, "captions.csv", "pictures", "").pictures
-    assert set(rows.groupby("category")["split"].nunique()) == {2}
-    assert rows["split"].value_counts().to_dict() == {"train": 1480, "test": 1409} or len(rows) == 2889
+def test_both_splits_are_those_of_the_table_beside_the_pictures(cub):
+    table = pd.read_csv(CUB / "images.csv")
+    assert cub.pictures["split"].tolist() == table["zeroshot_split"].tolist()
+    assert read_cub(CUB, "captions.csv", "pictures", "").pictures["split"].tolist() == table["cub_split"].tolist()
 
 
 def test_text_files_say_the_same_as_the_table(cub, tmp_path):

@@ -50,10 +50,12 @@ class Darkroom:
     """Makes prints of a source's pictures, ``side`` pixels wide. Remembers what was unusual about each picture.
 
     ``odd`` has the names of the rules (see :mod:`dalle.data.oddities`) that a picture called for; ``unreadable`` why
-    one could not be read. Such a picture is left out.
+    one could not be read. Such a picture is left out. Raises ValueError if boxes are wanted and there are none.
     """
 
     def __init__(self, source: Source, side: int, around_boxes: bool, workers: int, seed: int) -> None:
+        if around_boxes and not source.boxes:
+            raise ValueError(f"data.crop: {source.name} has no boxes; allowed is centre")
         self.source, self.side, self.workers, self.seed = source, side, workers, seed
         self.around_boxes = around_boxes
         self.odd: dict[int, set[str]] = {}

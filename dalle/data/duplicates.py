@@ -29,7 +29,7 @@ from dalle.images import Picture, iter_archive
 from dalle.provenance import atomic
 
 if TYPE_CHECKING:
-    from dalle.config import Overlap
+    from dalle.config_photos import Overlap
 
 GRID = 32  # pixels a side of the grey picture whose frequencies are taken
 LOW = 8  # frequencies a direction; the first of all, the mean, is left out
@@ -44,7 +44,7 @@ Embed = Callable[[Sequence[Picture]], Float32[np.ndarray, "n dim"]]  # unit vect
 
 
 @dataclass(frozen=True)
-class Prints:
+class Fingerprints:
     """What pictures are recognised by, 6 KB each. Of windows the first is the whole picture."""
 
     prompt_id: Int64[np.ndarray, " n"]
@@ -103,7 +103,7 @@ def thumbs(picture: Picture) -> UInt8[np.ndarray, "windows side side 3"]:
     return np.stack([np.asarray(image.resize(size, Image.Resampling.BOX, box)) for box in windows(*image.size)])
 
 
-def read_prints(archives: Sequence[str | Path], embed: Embed | None = None) -> Prints:
+def read_fingerprints(archives: Sequence[str | Path], embed: Embed | None = None) -> Fingerprints:
     """The pictures of archives that are cut in the middle: candidate 0 of every prompt."""
     keys: list[tuple[str, int]] = []
     found, vectors = [], []
@@ -120,10 +120,10 @@ def read_prints(archives: Sequence[str | Path], embed: Embed | None = None) -> P
     names, prompt_ids = zip(*keys, strict=True)
     plain, mirrored, colours, is_flat = (np.array(column) for column in zip(*found, strict=True))
     embedded = np.concatenate(vectors) if embed else None
-    return Prints(np.array(prompt_ids), list(names), plain, mirrored, colours, is_flat, embedded)
+    return Fingerprints(np.array(prompt_ids), list(names), plain, mirrored, colours, is_flat, embedded)
 
 
-def nearest_by_hash(pictures: Prints, others: Prints) -> Neighbours:
+def nearest_by_hash(pictures: Fingerprints, others: Fingerprints) -> Neighbours:
     """The CANDIDATES others with the fewest different bits between a window of one and the other as a whole.
 
     The first may be mirrored.
@@ -195,7 +195,7 @@ def _centred(thumbs: UInt8[np.ndarray, "n windows side side 3"]) -> Float64[np.n
     return flat / np.maximum(np.linalg.norm(flat, axis=2, keepdims=True), 1)
 
 
-def find_duplicates(pictures: Prints, training: Prints, settings: "Overlap") -> pd.DataFrame:
+def find_duplicates(pictures: Fingerprints, training: Fingerprints, settings: "Overlap") -> pd.DataFrame:
     """For each picture: prompt_id, overlap, and its nearest training picture by either measure.
 
     ``likeness`` is the greatest among those whose hashes are near, else among the nearest; ``distance`` is that of the
@@ -217,7 +217,7 @@ def find_duplicates(pictures: Prints, training: Prints, settings: "Overlap") -> 
     return pd.DataFrame(table | {"cosine": cosine} | _named("cosine", neighbour, training) | {"overlap": overlap})
 
 
-def _named(measure: str, index: Int64[np.ndarray, " n"], training: Prints) -> dict[str, Sequence]:
+def _named(measure: str, index: Int64[np.ndarray, " n"], training: Fingerprints) -> dict[str, Sequence]:
     archives = [training.archive[each] for each in index]
     return {f"{measure}_archive": archives, f"{measure}_id": training.prompt_id[index]}
 
@@ -237,8 +237,10 @@ def write_overlap(
     """
     from dalle.data.contact_sheet import write_contact_sheet
 
-    folder, known = Path(folder), read_prints(training, embed)
-    tables = {suite: find_duplicates(read_prints([path], embed), known, settings) for suite, path in suites.items()}
+    folder, known = Path(folder), read_fingerprints(training, embed)
+    tables = {
+        suite: find_duplicates(read_fingerprints([path], embed), known, settings) for suite, path in suites.items()
+    }
     pairs = pd.concat([table.assign(suite=suite) for suite, table in tables.items()], ignore_index=True)
     pairs = pairs[["suite", *pairs.columns.drop("suite")]]
     with atomic(folder / "overlap.parquet") as temporary:

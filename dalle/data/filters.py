@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Bool
 
 if TYPE_CHECKING:
-    from dalle.config import Filters
+    from dalle.config_photos import Filters
 
 Keeps = Callable[[pd.DataFrame], Bool[np.ndarray, " n"]]
 

@@ -21,7 +21,7 @@ from dalle.provenance import atomic
 from dalle.seeding import seed_for
 
 if TYPE_CHECKING:
-    from dalle.config import Photographs
+    from dalle.config_photos import Photographs
 
 SUITE = "val"
 
@@ -47,7 +47,7 @@ def write_photographs(settings: "Photographs", seed: int, folder: str | Path) ->
     darkroom = Darkroom(source, settings.image_size, settings.crop == "box", settings.workers, seed)
     steps = filter_steps(settings.filters)
     train = sift(_drawn_pictures(source.of_split(*settings.train), settings.pictures, seed), steps)
-    _refuse_nothing(source, "training caption passes the filters", train[train["taken_by"] == ""])
+    _refuse_nothing(source, "training caption passes the filters", train.query("taken_by == '' and caption != ''"))
     written = darkroom.write(list(_training_prints(train, settings, seed)), folder)
 
     val = _readable(source.of_split(settings.val).query("caption != ''"), darkroom)

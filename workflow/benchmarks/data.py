@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from dalle.data.duplicates import Prints
+    from dalle.data.duplicates import Fingerprints
 
 SIDE, BATCH = 64, 64
 WIDTH, HEIGHT = 640, 480  # pixels of the pictures made here: COCO's
@@ -140,29 +140,29 @@ def overlap() -> Table:
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (200, SIDE, SIDE, 3), dtype=np.uint8)
     vectors = [rng.normal(size=(num, 512)).astype(np.float32) for num in (1000, 10_000)]
-    prints, seen = clocked(lambda: prints_of(pictures, copies=10))
-    _, hashed = clocked(lambda: nearest_by_hash(prints, prints))
+    known, seen = clocked(lambda: fingerprints_of(pictures, copies=10))
+    _, hashed = clocked(lambda: nearest_by_hash(known, known))
     _, compared = clocked(lambda: nearest_by_vector(*vectors))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="overlap of 100,000 with 10,000 pictures, one core")
     for heading in ("", "per second", "together, min"):
         table.add_column(heading, no_wrap=True, justify="right" if heading else "left")
     for name, num, seconds, whole in (
         (f"pictures of {SIDE} pixels, hashes and colours", len(pictures), seen, 1.1e5),
-        ("pairs of pictures, by their hashes", len(prints.hashes) ** 2, hashed, 1e9),
+        ("pairs of pictures, by their hashes", len(known.hashes) ** 2, hashed, 1e9),
         ("pairs of vectors of 512 numbers", 1e7, compared, 1e9),
     ):
         table.add_row(name, f"{num / seconds:,.0f}", f"{whole * seconds / num / 60:,.1f}")
     return table
 
 
-def prints_of(pictures: np.ndarray, copies: int) -> "Prints":
+def fingerprints_of(pictures: np.ndarray, copies: int) -> "Fingerprints":
     """What the pictures are recognised by, as if each were there several times."""
-    from dalle.data.duplicates import Prints, hashes, thumbs
+    from dalle.data.duplicates import Fingerprints, hashes, thumbs
 
     found = [(*hashes(picture), thumbs(picture)) for picture in pictures]
     plain, mirrored, colours = (np.concatenate([np.array(part)] * copies) for part in zip(*found, strict=True))
     num = len(plain)
-    return Prints(np.arange(num), ["train"] * num, plain, mirrored, colours, np.zeros(num, bool), None)
+    return Fingerprints(np.arange(num), ["train"] * num, plain, mirrored, colours, np.zeros(num, bool), None)
 
 
 def clocked(work: Callable[[], Any]) -> tuple[Any, float]:

@@ -21,7 +21,7 @@ from dalle.provenance import atomic
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
-    from dalle.config import Columns
+    from dalle.config_photos import Columns
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 LEFT_OUT = "unreadable pictures of the stream, left out"
@@ -80,7 +80,8 @@ def _load(name: str, **where: Any) -> Any:
     try:
         return load_dataset(name, **where)
     except (OSError, ValueError, DatasetsError) as error:
-        raise ValueError(f"data set {name}: it cannot be loaded ({str(error).partition(chr(10))[0]})") from None
+        reason = str(error.__cause__ or error).partition("\n")[0]  # datasets itself says only that there was an error
+        raise ValueError(f"data set {name}: it cannot be loaded ({reason})") from None
 
 
 @dataclass(frozen=True)

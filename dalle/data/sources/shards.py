@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dalle.data.sources.table import Source, make_source, refuse
 
 if TYPE_CHECKING:
-    from dalle.config import Columns
+    from dalle.config_photos import Columns
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
 
@@ -68,9 +68,7 @@ def _samples(path: Path) -> Iterator[tuple[str, dict[str, Place]]]:
                     parts = samples.setdefault(f"{folder}/{stem}".lstrip("/"), {})
                     parts[ending.lower()] = Place(path, member.offset_data, member.size)
     except tarfile.TarError as error:
-        raise ValueError(
-            f"{path}: it is no plain tar file ({error}); compressed ones cannot be read by place"
-        ) from None
+        raise ValueError(f"{path}: it is no plain, uncompressed tar file ({error})") from None
     blind = [name for name, parts in samples.items() if not parts.keys() & set(PICTURES)]
     mute = [name for name, parts in samples.items() if not parts.keys() & {"txt", "json"}]
     refuse(str(path), {"samples without a picture": blind, "samples without a caption": mute})

@@ -3,6 +3,7 @@
 No picture is decoded here, and none is held in memory: a source knows how to read the file of any one of them.
 """
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -103,11 +104,14 @@ def differences(named: Iterable[str], there: Iterable[str], whose: str) -> dict[
 
 
 def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
-    """The names, relative to ``folder``, of the files below it that end so. Raises ValueError without a folder."""
+    """The names, relative to ``folder``, of the files below it that end so; linked folders count too.
+
+    Raises ValueError without a folder.
+    """
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder")
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-    return sorted(path.relative_to(folder).as_posix() for path in found)
+    found = (Path(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names)
+    return sorted(path.relative_to(folder).as_posix() for path in found if path.suffix.lower() in suffixes)
 
 
 def read_lines(path: Path) -> list[str]:
