@@ -170,7 +170,7 @@ class Sampling(Settings):
     guidance: float = Field(
         1.0, ge=0, description="classifier-free guidance, for priors that know empty captions; 1 is none (paper: none)"
     )
-    rows: Positive = Field(256, description="candidates computed together; they do not depend on it, memory does")
+    rows: Positive = Field(256, description="candidates computed together; memory depends on it, candidates do not")
     shards: Positive = Field(2, description="jobs a suite is cut into; candidates do not depend on it")
     block: Annotated[int, AfterValidator(_power_of_two)] = Field(
         32,

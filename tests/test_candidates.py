@@ -177,7 +177,7 @@ def test_parts_of_other_candidates_are_not_used(files, tmp_path, caplog, monkeyp
     out, ordinary = tmp_path / "out.parquet", Sampler.draw
 
     def interrupted(sampler, batch, on_tokens):
-        if batch.prompts.start == 3:
+        if batch[0].prompt == 3:
             raise KeyboardInterrupt
         return ordinary(sampler, batch, on_tokens)
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from dalle.models.transformer import Shape, Transformer
+from dalle.sampling import decode
 from dalle.sampling.decode import Decoder, on_device
 
 
@@ -85,6 +86,15 @@ def test_a_step_takes_no_new_memory_for_what_is_remembered():
         decoder.put(cell, torch.full((8,), cell % 13))
         decoder.logits()
         assert places() == before
+
+
+@torch.inference_mode()
+def test_without_packed_weights_the_logits_are_the_same(monkeypatch):
+    """The road of machines without oneDNN."""
+    model, codes = make(5), torch.randint(13, (8, 36))
+    packed = stepwise(Decoder(model, 2, 4), TEXT, codes)
+    monkeypatch.setattr(decode, "_is_packable", lambda weight: False)
+    torch.testing.assert_close(stepwise(Decoder(model, 2, 4), TEXT, codes), packed, rtol=0, atol=1e-5)
 
 
 @torch.inference_mode()

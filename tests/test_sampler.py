@@ -9,8 +9,10 @@ import torch
 from dalle import config
 from dalle.models.transformer import Shape, Transformer
 from dalle.sampling import sampler as sampling
+from dalle.sampling.company import comes_out_as_alone, place_is_nothing
 from dalle.sampling.decode import Decoder
-from dalle.sampling.sampler import TILE, Batch, Prompt, Sampler, batches, rows_agree
+from dalle.sampling.sampler import Prompt, Sampler
+from dalle.sampling.slots import TILE, slots
 
 SHAPE = Shape(32, 2, 3, 5, text_context=6, text_vocab=20, grid=4, codes=50)
 
@@ -39,22 +41,27 @@ def drawn(asked, candidates, model=None, given=None, empty=None, **settings):
     }
 
 
-@pytest.mark.parametrize("rows", [1, 8, 20, 64, 1000])
+@pytest.mark.parametrize("most", [1, 2, 3, 100])
 @pytest.mark.parametrize("candidates", [range(1), range(5, 9), range(32), range(32, 72)])
 @pytest.mark.parametrize("num", [0, 1, 7])
-def test_batches_cover_every_candidate_once_in_order_and_have_one_shape(num, candidates, rows):
-    cut = batches(num, candidates, rows)
-    assert len({(len(batch.prompts), len(batch.candidates)) for batch in cut}) <= 1
-    assert all(len(batch.prompts) * len(batch.candidates) <= max(rows, TILE) for batch in cut)
-    assert all(batch.candidates.start % TILE == len(batch.candidates) % TILE == 0 for batch in cut)
-    covered = [name for batch in cut for name in product(batch.prompts, batch.candidates)]
-    assert [(p, k) for p, k in covered if p < num and k in candidates] == list(product(range(num), candidates))
+def test_slots_cover_every_candidate_once_in_order_and_have_one_size(num, candidates, most):
+    cut = slots(num, candidates, most)
+    assert len({len(slot.candidates) for slot in cut}) <= 1
+    assert all(len(slot.candidates) in range(TILE, most * TILE + 1, TILE) for slot in cut)
+    assert all(slot.candidates.start % TILE == 0 for slot in cut)
+    covered = [(slot.prompt, k) for slot in cut for k in slot.candidates]
+    assert [(p, k) for p, k in covered if k in candidates] == list(product(range(num), candidates))
 
 
 def test_batches_are_filled_across_captions_and_evenly():
-    assert batches(9, range(32), 256)[0] == Batch(range(5), range(32))
-    assert batches(9, range(512), 256)[1] == Batch(range(1), range(256, 512))
-    assert batches(9, range(320), 256)[0] == Batch(range(1), range(160))
+    def shapes(num_prompts, candidates, rows):
+        sampler = Sampler(make(), prompts(num_prompts), candidates, config.Sampling(rows=rows))
+        return (sampler.decoder.captions, sampler.decoder.rows), [len(batch) for batch in sampler.batches]
+
+    assert shapes(9, range(32), 256) == ((5, 32), [5, 4])
+    assert shapes(9, range(4), 64) == ((5, 8), [5, 4])
+    assert shapes(3, range(512), 256) == ((1, 256), [1] * 6)
+    assert shapes(3, range(320), 256) == ((1, 160), [1] * 6)
 
 
 @pytest.mark.parametrize("rows", [8, 24, 1000])
@@ -75,28 +82,48 @@ def test_fewer_candidates_are_a_part_of_more(part):
     assert len({tuple(codes) for codes, _ in whole.values()}) == 1024
 
 
-def test_where_company_changes_the_bits_tiles_are_drawn_alone(monkeypatch, caplog):
-    expected = drawn(prompts(3), range(16))
-    monkeypatch.setattr(sampling, "rows_agree", lambda decoder: False)
-    alone = Sampler(make(), prompts(3), range(16), config.Sampling())
-    assert (alone.decoder.captions, alone.decoder.rows, len(alone.batches)) == (1, TILE, 6)
-    assert drawn(prompts(3), range(16)) == expected
-    assert "tiles are drawn alone" in caplog.text
+@pytest.mark.parametrize(
+    ("failing", "shape", "num_batches"),
+    [
+        (["comes_out_as_alone"], (4, TILE), 3),
+        (["comes_out_as_alone", "place_is_nothing"], (1, TILE), 9),
+    ],
+    ids=["fixed-shape", "alone"],
+)
+def test_where_company_changes_the_bits_batches_have_one_shape_or_none(
+    monkeypatch, caplog, failing, shape, num_batches
+):
+    expected = drawn(prompts(3), range(3, 20))
+    for name in failing:
+        monkeypatch.setattr(sampling, name, lambda decoder: False)
+    sampler = Sampler(make(), prompts(3), range(3, 20), config.Sampling(rows=32))
+    assert (sampler.decoder.captions, sampler.decoder.rows) == shape
+    assert len(sampler.batches) == num_batches
+    assert drawn(prompts(3), range(3, 20), rows=32) == expected
+    assert ("drawn alone" in caplog.text) == (shape == (1, TILE))
 
 
-@pytest.mark.parametrize("place", [0, -1])
-def test_a_tile_that_comes_out_otherwise_is_noticed(monkeypatch, place):
-    logits = Decoder.logits
+@pytest.mark.parametrize("row", [0, -1])
+def test_a_row_that_comes_out_otherwise_in_company_is_noticed(monkeypatch, row):
+    logits, decoder = Decoder.logits, Decoder(make(), 3, 16)
+    assert comes_out_as_alone(decoder)
+    assert place_is_nothing(decoder)
+    monkeypatch.setattr(Decoder, "logits", lambda self: disturbed(logits(self), row, 1e-6 * (self.captions > 1)))
+    assert not comes_out_as_alone(decoder)
+    assert not place_is_nothing(decoder)
 
-    def disturbed(self):
-        found = logits(self).clone()
-        found[place] += 1e-6 * (self.captions > 1)
-        return found
 
-    decoder = Decoder(make(), 3, 16)
-    assert rows_agree(decoder)
-    monkeypatch.setattr(Decoder, "logits", disturbed)
-    assert not rows_agree(decoder)
+def disturbed(logits, row, by):
+    found = logits.clone()
+    found[row] += by
+    return found
+
+
+def test_what_all_rows_share_in_company_is_no_matter_of_place(monkeypatch):
+    logits, decoder = Decoder.logits, Decoder(make(), 3, 16)
+    monkeypatch.setattr(Decoder, "logits", lambda self: logits(self) + 1e-6 * (self.captions > 1))
+    assert not comes_out_as_alone(decoder)
+    assert place_is_nothing(decoder)
 
 
 def test_drawn_codes_are_distributed_as_the_model_says():

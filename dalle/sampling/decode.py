@@ -1,14 +1,9 @@
-"""Token-by-token decoding that computes nothing twice and takes no memory as it goes.
+"""Token-by-token decoding that computes nothing twice.
 
 A caption is run once and its keys and values are shared by all its candidates. Each candidate's own keys and values go
 into caches of fixed size (:mod:`dalle.sampling.caches`). Many captions are decoded together: the more rows a matrix
 product has, the less each costs.
-
-Every product of matrices here has 4 rows or more. MKL's results are then the same to the last bit wherever a row stands
-and whatever stands around it; with fewer it takes other kernels. :func:`dalle.sampling.sampler.rows_agree` checks that.
 """
-
-from math import pi, sqrt
 
 import torch
 import torch.nn.functional as F
@@ -41,12 +36,11 @@ class Decoder:
 
     def __init__(self, model: Transformer, captions: int, rows: int):
         self.model, self.captions, self.rows = model, captions, rows
-        shape, weight = model.shape, model.blocks[0].qkv.weight
-        space = _Workspace(shape, captions, rows, weight)
+        shape, space = model.shape, _Workspace(model.shape, captions, rows, model.blocks[0].qkv.weight)
         self.layers = [_Layer(shape, block, kind, space) for block, kind in zip(model.blocks, model.kinds, strict=True)]
         self.places = (model.row.weight[:, None] + model.column.weight).flatten(0, 1).detach()
+        self.head = _Matrix(model.image_head)
         self.x = model.code.weight.new_empty(captions * rows, shape.width)
-        self._logits = model.code.weight.new_empty(captions * rows, shape.codes)
 
     @property
     def device(self) -> torch.device:
@@ -67,23 +61,21 @@ class Decoder:
             layer.step(self.x, cell)
 
     def logits(self) -> Float[Tensor, "all_rows codes"]:
-        """Of the first cell that has no codes yet, until the next call. Nothing is multiplied for the text's half."""
-        return _linear(self.model.image_head, self.model.norm(self.x), self._logits)
+        """Of the first cell that has no codes yet. Nothing is multiplied for the text's half."""
+        return self.head(self.model.norm(self.x))
 
 
 class _Workspace:
-    """The buffers of a step, which all layers share."""
+    """The buffers of a step's attention, which all layers share."""
 
     def __init__(self, shape: Shape, captions: int, rows: int, like: Tensor):
         self.captions, self.rows, self.like = captions, rows, like
         self.streams, self.prefix = captions * rows * shape.heads, shape.prefix
         all_rows, dim = captions * rows, shape.width // shape.heads
-        self.qkv = like.new_empty(all_rows, 3 * shape.width)
         self.heads = like.new_empty(3, captions, shape.heads, rows, dim)
         self.to_prefix = like.new_empty(captions * shape.heads, rows, shape.prefix)
         self.attended = like.new_empty(captions, shape.heads, rows, dim)
-        self.mixed, self.out = like.new_empty(2, all_rows, shape.width)
-        self.up, self.gate = like.new_empty(2, all_rows, 4 * shape.width)
+        self.mixed = like.new_empty(all_rows, shape.width)
         self._scores: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
     def scores(
@@ -105,57 +97,67 @@ class _Layer:
     """A block of the transformer with what it remembers: keys and values of the prefixes and of the cells."""
 
     def __init__(self, shape: Shape, block: Block, kind: Kind, space: _Workspace):
-        self.block, self.space, self.dtype = block, space, block.qkv.weight.dtype
+        self.block, self.space = block, space
+        self.qkv, self.out, self.up, self.down = map(_Matrix, (block.qkv, block.out, block.up, block.down))
         dim = shape.width // shape.heads
         self.cache = Cache(kind, shape.grid, shape.conv_kernel, space.streams, dim, space.like)
 
     def prefill(self, x: Float[Tensor, "captions prefix width"]) -> Float[Tensor, "captions prefix width"]:
-        block, (captions, prefix, _) = self.block, x.shape
-        qkv = block.qkv(block.norm1(x).to(self.dtype)).view(captions, prefix, 3, block.heads, -1)
+        qkv = self.qkv(self.block.norm1(x)).unflatten(-1, (3, self.block.heads, -1))
         queries, keys, values = qkv.permute(2, 0, 3, 1, 4)  # each captions heads prefix dim
         self.prefix_keys, self.prefix_values = (part.flatten(0, 1).contiguous() for part in (keys, values))
         attended = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
-        x = x + block.out(attended.transpose(1, 2).flatten(2))
-        return x + block.down(F.gelu(block.up(block.norm2(x).to(self.dtype)), approximate="tanh"))
+        x = x + self.out(attended.transpose(1, 2).flatten(2))
+        return x + self.down(self.up(self.block.norm2(x), gelu=True))
 
     def step(self, x: Float[Tensor, "all_rows width"], cell: int) -> None:
         """Advance the residual stream ``x`` of ``cell``, in place."""
-        block, space = self.block, self.space
-        qkv = _linear(block.qkv, block.norm1(x).to(self.dtype), space.qkv)
-        space.heads.copy_(qkv.view(space.captions, space.rows, 3, block.heads, -1).permute(2, 0, 3, 1, 4))
-        heads = space.heads.flatten(1, 3)
-        self.cache.write(cell, heads[1:])
-        self._attend(heads[0].mul_(heads.shape[-1] ** -0.5), cell)
-        space.mixed.view(space.captions, space.rows, block.heads, -1).copy_(space.attended.transpose(1, 2))
-        x += _linear(block.out, space.mixed, space.out)
-        hidden = _linear(block.up, block.norm2(x).to(self.dtype), space.up)
-        x += _linear(block.down, _gelu(hidden, space.gate), space.out)
+        space, heads = self.space, self.block.heads
+        qkv = self.qkv(self.block.norm1(x)).view(space.captions, space.rows, 3, heads, -1)
+        streams = space.heads.copy_(qkv.permute(2, 0, 3, 1, 4)).flatten(1, 3)
+        self.cache.write(cell, streams[1:])
+        self._attend(streams[0].mul_(streams.shape[-1] ** -0.5), cell)
+        space.mixed.view(space.captions, space.rows, heads, -1).copy_(space.attended.transpose(1, 2))
+        x += self.out(space.mixed)
+        x += self.down(self.up(self.block.norm2(x), gelu=True))
 
     def _attend(self, queries: Float[Tensor, "streams dim"], cell: int) -> None:
         """One softmax over the prefix, shared by a caption's rows, and the window of cells, each row's own (paper
         §2.2, note 7), into ``space.attended``."""
-        space = self.space
+        space, prefix = self.space, self.space.prefix
         shared, own = queries.view(len(self.prefix_keys), space.rows, -1), queries[:, None]
-        attended = space.attended.view_as(shared)
         keys, values, bias = self.cache.read(cell)
         to_window, scores, weights = space.scores(keys.shape[1])
-        # bmm writes into a part of a larger tensor ten times slower than it writes whole and copies
-        scores.view(*shared.shape[:2], -1)[..., : space.prefix] = torch.bmm(
-            shared, self.prefix_keys.mT, out=space.to_prefix
-        )
-        torch.add(torch.bmm(own, keys.mT, out=to_window), bias, out=scores[..., space.prefix :])
-        weights = torch.softmax(scores, -1, out=weights).to(self.dtype)
-        torch.bmm(weights.view(*shared.shape[:2], -1)[..., : space.prefix], self.prefix_values, out=attended)
-        attended = attended.view_as(own)
-        torch.baddbmm(attended, weights[..., space.prefix :], values, out=attended)
+        # into a part of a larger tensor bmm writes ten times slower than it writes whole and is copied
+        scores[..., :prefix] = torch.bmm(shared, self.prefix_keys.mT, out=space.to_prefix).view(-1, 1, prefix)
+        torch.add(torch.bmm(own, keys.mT, out=to_window), bias, out=scores[..., prefix:])
+        weights = torch.softmax(scores, -1, out=weights).to(own.dtype)
+        from_prefix, from_window = weights.view(*shared.shape[:2], -1)[..., :prefix], weights[..., prefix:]
+        attended = space.attended.view_as(own)
+        torch.bmm(from_prefix, self.prefix_values, out=space.attended.view_as(shared))
+        torch.baddbmm(attended, from_window, values, out=attended)
 
 
-def _linear(linear: nn.Linear, x: Float[Tensor, "n k"], out: Float[Tensor, "n m"]) -> Float[Tensor, "n m"]:
-    return torch.addmm(linear.bias, x, linear.weight.mT, out=out)
+class _Matrix:
+    """An ``nn.Linear`` made ready for many products of few rows, in the type of its weights.
+
+    On CPUs oneDNN lays the weights out once; ``addmm`` does so at every call, which costs as much as 30 rows. The two
+    operators are those that torch.compile puts in for a linear layer. They have no public name.
+    """
+
+    def __init__(self, linear: nn.Linear):
+        self.weight, self.bias = linear.weight.detach(), linear.bias
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight) if _is_packable(self.weight) else None
+
+    def __call__(self, x: Float[Tensor, "*n k"], gelu: bool = False) -> Float[Tensor, "*n m"]:
+        """The product, and its tanh GELU if asked for."""
+        x = x.to(self.weight.dtype)
+        if self.packed is not None:
+            after = ("gelu", [], "tanh") if gelu else ("none", [], "")
+            return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, *after)
+        product = F.linear(x, self.weight, self.bias)
+        return F.gelu(product, approximate="tanh") if gelu else product
 
 
-def _gelu(x: Float[Tensor, "n m"], spare: Float[Tensor, "n m"]) -> Float[Tensor, "n m"]:
-    """The tanh GELU of ``x``, in place: x·σ(2u) = x·(1 + tanh u) / 2. On CPU tanh takes four times as long as σ."""
-    torch.mul(x, x, out=spare)
-    torch.addcmul(x, x, spare, value=0.044715, out=spare)
-    return x.mul_(spare.mul_(2 * sqrt(2 / pi)).sigmoid_())
+def _is_packable(weight: Tensor) -> bool:
+    return weight.device.type == "cpu" and weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()

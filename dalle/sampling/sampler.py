@@ -1,9 +1,7 @@
 """Draws candidates of captions, many at a time, each of them a function of its name alone.
 
-Candidate k of a caption owns one row of uniforms, which follows from its name. Its logits could still depend, in the
-last digits, on how many rows are multiplied together. So candidates are computed in tiles, TILE neighbours of one
-caption in a fixed order, and before a batch of many tiles is used it is made sure that a tile in it comes out as it
-does alone. Where it does not, tiles stay alone: slower, and the same.
+Candidate k of a caption owns one row of uniforms, which follows from its name. That its logits are its own, too, to the
+last bit, is seen to by :mod:`dalle.sampling.company`.
 """
 
 import logging
@@ -17,13 +15,14 @@ from torch import Tensor
 
 from dalle import config
 from dalle.models.transformer import Shape, Transformer
+from dalle.sampling.company import comes_out_as_alone, place_is_nothing
 from dalle.sampling.decode import Decoder
 from dalle.sampling.draw import draw_token, log_likelihood, probabilities
+from dalle.sampling.slots import TILE, Slot, share, slots
 from dalle.seeding import seed_for, uniforms
 
 LOG = logging.getLogger(__name__)
 OnTokens = Callable[[int], None]
-TILE = 8  # candidates; few enough that a lone one wastes little, enough that they cost little more than one
 
 
 @dataclass(frozen=True)
@@ -44,36 +43,6 @@ class Drawn:
     seeds: Int64[np.ndarray, " n"]
     codes: UInt16[np.ndarray, "n cells"]
     log_likelihood: Float64[np.ndarray, " n"]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What is decoded together: of each of the ``prompts`` (numbers in a list) the ``candidates``, whole tiles."""
-
-    prompts: range
-    candidates: range
-
-
-def batches(num_prompts: int, candidates: range, rows: int) -> list[Batch]:
-    """Batches of one shape, at most ``rows`` rows (or one tile), that cover ``candidates`` of every prompt, in order.
-
-    The last may reach beyond the prompts, tiles beyond the candidates.
-    """
-    first, end = candidates.start // TILE, -(-candidates.stop // TILE)
-    tiles = _share(end - first, max(1, rows // TILE))
-    prompts = _share(num_prompts, max(1, rows // (TILE * tiles)))
-    return [
-        Batch(range(prompt, prompt + prompts), range(tile * TILE, (tile + tiles) * TILE))
-        for prompt in range(0, num_prompts, prompts)
-        for tile in range(first, end, tiles)
-    ]
-
-
-def _share(total: int, most: int) -> int:
-    """What each part has if ``total`` is cut into as few equal parts of at most ``most`` as can be, the last filled
-    up."""
-    parts = max(1, -(-total // most))
-    return max(1, -(-total // parts))
 
 
 class Sampler:
@@ -98,46 +67,59 @@ class Sampler:
         self.given = torch.empty(0, dtype=torch.int64) if given is None else given
         _check_given(self.given, model.shape)
         self.empty = empty
-        self.batches = batches(len(prompts), candidates, settings.rows)
-        if self.batches:
-            self.decoder = self._make_decoder()
-            if not rows_agree(self.decoder):
-                LOG.warning("here a candidate's bits depend on how many are computed together: tiles are drawn alone")
-                self.batches = batches(len(prompts), candidates, TILE)
-                self.decoder = self._make_decoder()
+        most = max(1, settings.rows // TILE)
+        wide, single = (slots(len(prompts), candidates, width) for width in (most, 1))
+        self.batches: list[list[Slot]] = []
+        if wide:
+            per_slot = len(wide[0].candidates) // TILE
+            ways = [(wide, share(len(wide), most // per_slot), comes_out_as_alone), (single, most, place_is_nothing)]
+            self.decoder, self.batches = self._first_that_agrees(ways)
 
-    def tokens(self, batch: Batch) -> int:
+    def _first_that_agrees(
+        self, ways: list[tuple[list[Slot], int, Callable[[Decoder], bool]]]
+    ) -> tuple[Decoder, list[list[Slot]]]:
+        """A decoder and its batches: of the slots and numbers of slots a batch, the first that passes its check."""
+        for cut, num, agrees in ways:
+            decoder = self._decoder_for(cut, num)
+            if agrees(decoder):
+                return decoder, [cut[start : start + num] for start in range(0, len(cut), num)]
+            decoder = None  # before the next one takes its memory
+        LOG.warning("here a candidate's bits depend on its neighbours: tiles of %d are drawn alone", TILE)
+        return self._decoder_for(cut, 1), [[slot] for slot in cut]
+
+    def _decoder_for(self, cut: list[Slot], num: int) -> Decoder:
+        return Decoder(self.model, num * (1 if self.empty is None else 2), len(cut[0].candidates))
+
+    def tokens(self, batch: list[Slot]) -> int:
         """How many codes a batch draws of those that are wanted."""
-        wanted = sum(k in self.candidates for k in batch.candidates)
-        return len(self._own(batch)) * wanted * (self.model.shape.cells - len(self.given))
+        return sum(map(len, map(self._wanted, batch))) * (self.model.shape.cells - len(self.given))
+
+    def _wanted(self, slot: Slot) -> list[int]:
+        """The places in a slot of candidates that are asked for."""
+        return [place for place, k in enumerate(slot.candidates) if k in self.candidates]
 
     @torch.inference_mode()
-    def draw(self, batch: Batch, on_tokens: OnTokens = lambda num: None) -> list[Drawn]:
-        """What is wanted of a batch, prompt by prompt. ``on_tokens`` is told with each cell how many more are drawn."""
-        prompts = [self.prompts[min(number, len(self.prompts) - 1)] for number in batch.prompts]
-        seeds = np.array([[seed_for(*prompt.name, k) for k in batch.candidates] for prompt in prompts])
-        wanted = np.array([k in self.candidates for k in batch.candidates])
-        at_once = len(self._own(batch)) * int(wanted.sum())
+    def draw(self, batch: list[Slot], on_tokens: OnTokens = lambda num: None) -> list[Drawn]:
+        """What is wanted of a batch, slot by slot. ``on_tokens`` is told with each cell how many more are drawn."""
+        num = self.decoder.captions // (1 if self.empty is None else 2)
+        filled = [*batch, *batch[-1:] * (num - len(batch))]  # the last batch has the shape of the others
+        prompts = [self.prompts[slot.prompt] for slot in filled]
+        names = [[(*prompt.name, k) for k in slot.candidates] for prompt, slot in zip(prompts, filled, strict=True)]
+        seeds = np.array([[seed_for(*name) for name in row] for row in names])
+        at_once = sum(map(len, map(self._wanted, batch)))
         codes, nats = self._decode(np.stack([prompt.text for prompt in prompts]), seeds, lambda: on_tokens(at_once))
-        numbers = np.array(batch.candidates)[wanted]
         return [
-            Drawn(prompts[i], numbers, seeds[i, wanted], codes[i, wanted], nats[i, wanted]) for i in self._own(batch)
+            Drawn(prompts[i], np.array(slot.candidates)[own], seeds[i, own], codes[i, own], nats[i, own])
+            for i, slot in enumerate(batch)
+            if (own := self._wanted(slot))
         ]
-
-    def _own(self, batch: Batch) -> range:
-        """The places in a batch that no prompt fills up a second time."""
-        return range(min(len(batch.prompts), len(self.prompts) - batch.prompts.start))
-
-    def _make_decoder(self) -> Decoder:
-        batch, sides = self.batches[0], 1 if self.empty is None else 2
-        return Decoder(self.model, sides * len(batch.prompts), len(batch.candidates))
 
     def _decode(
         self,
-        text: Int64[np.ndarray, "prompts text"],
-        seeds: Int64[np.ndarray, "prompts n"],
+        text: Int64[np.ndarray, "slots text"],
+        seeds: Int64[np.ndarray, "slots n"],
         on_cell: Callable[[], None],
-    ) -> tuple[UInt16[np.ndarray, "prompts n cells"], Float64[np.ndarray, "prompts n"]]:
+    ) -> tuple[UInt16[np.ndarray, "slots n cells"], Float64[np.ndarray, "slots n"]]:
         """The codes that the uniforms of ``seeds`` draw, and their log-likelihood."""
         cells, device = self.model.shape.cells, self.decoder.device
         chance = torch.from_numpy(np.stack([uniforms(int(seed), cells) for seed in seeds.flat], axis=1)).to(device)
@@ -176,30 +158,3 @@ def _check_given(given: Int64[Tensor, " given"], shape: Shape) -> None:
             f"given: {len(given)} codes from {given.min()} to {given.max()}; allowed are fewer than {shape.cells} "
             f"from 0 to {shape.codes - 1}"
         )
-
-
-@torch.inference_mode()
-def rows_agree(decoder: Decoder) -> bool:
-    """Whether the first and the last tile of a decoder's rows come out as each would alone, to the last bit."""
-    shape, generator = decoder.model.shape, torch.Generator().manual_seed(0)
-    text = torch.randint(shape.text_vocab, (decoder.captions, shape.text_context), generator=generator)
-    num_rows, cells = decoder.captions * decoder.rows, min(4, shape.cells)  # one cell has the sizes of any other
-    codes = torch.randint(shape.codes, (cells, num_rows), generator=generator)
-    together, lone = _logits_of(decoder, text, codes), Decoder(decoder.model, 1, TILE)
-    ends = {0: slice(0, TILE), decoder.captions - 1: slice(num_rows - TILE, num_rows)}
-    return all(
-        torch.equal(_logits_of(lone, text[[caption]], codes[:, tile]), together[:, tile])
-        for caption, tile in ends.items()
-    )
-
-
-def _logits_of(
-    decoder: Decoder, text: Int64[Tensor, "captions text"], codes: Int64[Tensor, "cells all_rows"]
-) -> Float[Tensor, "cells all_rows classes"]:
-    """The logits of the cells, given those before."""
-    decoder.prefill(text.to(decoder.device))
-    logits = []
-    for cell, these in enumerate(codes.to(decoder.device)):
-        logits.append(decoder.logits().clone())
-        decoder.put(cell, these)
-    return torch.stack(logits)

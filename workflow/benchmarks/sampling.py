@@ -84,7 +84,7 @@ def our_decode(shape: Shape, rows: int, steps: int, who: str) -> Taken:
     from dalle.models.transformer import Transformer
     from dalle.sampling.decode import Decoder
     from dalle.sampling.draw import draw_token, probabilities
-    from dalle.sampling.sampler import TILE
+    from dalle.sampling.slots import TILE
     from workflow.benchmarks.full_cache import FullCacheDecoder
 
     torch.manual_seed(0)
