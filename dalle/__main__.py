@@ -172,7 +172,7 @@ def reconstruct(asked: argparse.Namespace) -> None:
 
 
 def _wish(asked: argparse.Namespace) -> "Wish":
-    from dalle.config import Sampling
+    from dalle.config.sampling import Sampling
     from dalle.playing import Wish
 
     names = ("temperature", "top_k", "top_p", "guidance")

@@ -7,9 +7,7 @@ from dalle.provenance import ROOT
 
 # What these do never shows in a result: settings arrive as params, the others write names and logs. So an edit of a
 # default, or of a log line, reruns only what it changes.
-PLUMBING = tuple(
-    f"dalle/{name}.py" for name in ("config", "config_file", "config_photos", "imports", "joblog", "provenance")
-)
+PLUMBING = ("dalle/config/", "dalle/imports.py", "dalle/joblog.py", "dalle/provenance.py")
 
 
 def imports_of(file: str) -> tuple[str, ...]:
@@ -50,7 +48,7 @@ def closure(file: str) -> tuple[str, ...]:
     found, waiting = set(), [file]
     while waiting:
         current = waiting.pop()
-        if current not in found and current not in PLUMBING:
+        if current not in found and not current.startswith(PLUMBING):
             found.add(current)
             waiting += imports_of(current)
     return tuple(sorted(found))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64, UInt8, UInt16
 
-from dalle import config
+from dalle.config.sampling import Sampling
 from dalle.images import Picture
 from dalle.models.contrastive import Contrastive, own_contrastive
 from dalle.models.dvae import DiscreteVAE, decode_codes, encode_pictures, load_dvae
@@ -53,7 +53,7 @@ class Wish:
     num: int
     best: int
     seed: int
-    sampling: config.Sampling  # temperature, truncation, guidance
+    sampling: Sampling  # temperature, truncation, guidance
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Chosen:
     pictures: UInt8[np.ndarray, "best side side 3"]
 
 
-def load_models(results: Path, sampling: config.Sampling) -> Models:
+def load_models(results: Path, sampling: Sampling) -> Models:
     """The models of a results folder, to draw by ``sampling``, on the GPU if there is one.
 
     Raises ValueError for what is missing there, was made by other code, or cannot draw so.

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float, Float32, Int64, UInt16
 from tqdm import tqdm
 
-from dalle import config
+from dalle.config.sampling import Rerank
 from dalle.images import read_rows
 from dalle.models.contrastive import Contrastive, open_clip_contrastive, open_clip_weights, own_contrastive
 from dalle.models.dvae import DiscreteVAE, decode_codes
@@ -29,7 +29,7 @@ READ = 1 << 20  # bytes read at a time: a row group may hold millions of candida
 SCHEMA = pa.schema({"prompt_id": pa.int64(), "candidate": pa.int64(), "score": pa.float32()})
 
 
-def load_reranker(settings: config.Rerank, results: str | Path) -> Contrastive:
+def load_reranker(settings: Rerank, results: str | Path) -> Contrastive:
     """The model that chooses: the one trained in the folder ``results``, or one of open_clip's.
 
     Raises ValueError for a model that open_clip does not know, and for weights that are not there, saying how to get

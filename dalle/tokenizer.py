@@ -14,7 +14,7 @@ import tokenizers
 from jaxtyping import Int64
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
-from dalle import config
+from dalle.config.models import Tokenizer as TokenizerSettings
 from dalle.images import read_rows
 from dalle.provenance import atomic
 
@@ -22,7 +22,7 @@ SPACE = "▁"
 UNKNOWN = "[unk]"
 
 
-def train_tokenizer(train: str | Path, out: str | Path, settings: config.Tokenizer) -> None:
+def train_tokenizer(train: str | Path, out: str | Path, settings: TokenizerSettings) -> None:
     """Learn the merges from the captions of the archive ``train`` and write them to ``out``.
 
     The vocabulary is smaller than ``settings.vocab_size`` when every word is one token before that. Raises ValueError

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dalle.config import Scenes
+from dalle.config.data import Scenes
 from dalle.data import archives
 from dalle.data.archives import SUITES, held_out_pairs, write_scenes
 from dalle.data.captions import captions

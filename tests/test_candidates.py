@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dalle.config import Sampling
-from dalle.config import Tokenizer as TokenizerSettings
+from dalle.config.models import Tokenizer as TokenizerSettings
+from dalle.config.sampling import Sampling
 from dalle.images import write_archive
 from dalle.models.transformer import Shape, Transformer, load_transformer, write_shape
 from dalle.provenance import ROOT
@@ -26,7 +26,7 @@ from dalle.tokenizer import Tokenizer, train_tokenizer
 JOB = """
 import sys
 from pathlib import Path
-from dalle.config import Sampling
+from dalle.config.sampling import Sampling
 from dalle.sampling.candidates import draw
 
 files = Path(__file__).parent

@@ -2,7 +2,7 @@
 
 import torch
 
-from dalle.config import Optimisation
+from dalle.config.training import Optimisation
 from dalle.training.checkpoint import read_checkpoint, training_key, write_checkpoint
 
 SETTINGS = Optimisation(steps=10)

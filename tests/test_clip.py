@@ -8,7 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dalle.config import Clip, Optimisation, Scenes, Tokenizer
+from dalle.config.data import Scenes
+from dalle.config.models import Clip, Tokenizer
+from dalle.config.training import Optimisation
 from dalle.models.clip import START_SPREAD, clip_shape, load_clip, make_clip, waves
 from dalle.systems.clip import ClipStage, Pairs, contrast, soften, spoil, tell_apart
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dalle.config import DVAE
+from dalle.config.models import DVAE
 from dalle.models import codebook as codebook_module
 from dalle.models.codebook import BRIGHTNESS, _cluster, kmeans_patches, perceived, start_from_patches
 from dalle.models.dvae import DiscreteVAE, squeeze, unsqueeze

@@ -7,8 +7,10 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from dalle.config import Experiment, Prior, Sampling
-from dalle.config_file import load_config
+from dalle.config.experiment import Experiment
+from dalle.config.models import Prior
+from dalle.config.reading import load_config
+from dalle.config.sampling import Sampling
 from dalle.provenance import ROOT
 
 SHIPPED = sorted((ROOT / "workflow/config").glob("*.yaml"))

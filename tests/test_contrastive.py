@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from dalle.config import Clip, Scenes, Tokenizer
+from dalle.config.data import Scenes
+from dalle.config.models import Clip, Tokenizer
 from dalle.images import to_float
 from dalle.models.clip import clip_shape, make_clip, write_shape
 from eval.contrastive import load_judge

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dalle.config_photos import Coco, Overlap
+from dalle.config.data import Coco, Overlap
 from dalle.data import duplicates
 from dalle.data.crops import centred
 from dalle.data.duplicates import (

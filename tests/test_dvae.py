@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch.distributions import Categorical, kl_divergence
 
-from dalle.config import DVAE, Optimisation
+from dalle.config.models import DVAE
+from dalle.config.training import Optimisation
 from dalle.images import read_archive, to_float, to_uint8, write_archive
 from dalle.models.dvae import (
     Decoder,

@@ -12,8 +12,8 @@ import pytest
 from conftest import call, copy_project, snakemake
 from PIL import Image
 
-from dalle.config import External
-from dalle.config_file import load_config
+from dalle.config.reading import load_config
+from dalle.config.systems import External
 from dalle.images import iter_archive, read_rows, write_archive
 from dalle.rerank import best_of
 from dalle.systems.external import write_external

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from dalle.config_photos import Filters
+from dalle.config.data import Filters
 from dalle.data.filters import account, filter_steps, sift
 
 

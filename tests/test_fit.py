@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from dalle.config import Optimisation
+from dalle.config.training import Optimisation
 from dalle.training.fit import batch_indices, fit
 
 SETTINGS = Optimisation(steps=40, batch_size=8, learning_rate=3e-2, warmup=4, checkpoint_every=15)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dalle.config import DVAE, Scenes
+from dalle.config.data import Scenes
+from dalle.config.models import DVAE
 from dalle.data.archives import SUITES, write_scenes
 from dalle.data.scenes import Scene
 from dalle.images import read_archive, to_float, write_archive

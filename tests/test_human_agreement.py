@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dalle.config import Panel
+from dalle.config.human import Panel
 from eval.human.agreement import alpha, alpha_over_prompts, fleiss, self_agreement
 from eval.human.quality import judge_raters
 from eval.human.verdicts import CHOICES

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from dalle.config import Human
+from dalle.config.human import Human
 from eval.human.exports import write_label_studio, write_mturk
 from eval.human.page import write_page
 from eval.human.questionnaire import load_questionnaire

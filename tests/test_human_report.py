@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dalle.config import Human, Panel
+from dalle.config.human import Human, Panel
 from eval.human.comparison import VERDICT_COLUMNS, compare
 from eval.human.report import write_report
 from eval.human.study import Study

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dalle.config import Human
+from dalle.config.human import Human
 from dalle.images import read_archive, write_archive
 from eval.human import study as study_module
 from eval.human.pictures import Contestant, Shown, rendered

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dalle.config import Panel
+from dalle.config.human import Panel
 from dalle.provenance import ROOT
 from eval.human.power import pairs_needed, points_resolved, power_table
 from eval.human.verdicts import CHOICES, WORTH, histogram, majorities, rate_over_prompts, tally, verdict

@@ -13,8 +13,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from dalle.__main__ import EXAMPLES, main, parser
-from dalle.config import DVAE, Clip, Sampling
-from dalle.config import Tokenizer as Settings
+from dalle.config.models import DVAE, Clip
+from dalle.config.models import Tokenizer as Settings
+from dalle.config.sampling import Sampling
 from dalle.images import write_archive
 from dalle.models import clip, transformer
 from dalle.models.dvae import DiscreteVAE, decode_codes, encode_pictures

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from dalle.config import Optimisation
+from dalle.config.training import Optimisation
 from dalle.training.optim import (
     decay_groups,
     ema_decay,

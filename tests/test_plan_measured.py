@@ -12,7 +12,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from dalle.config import DVAE, Optimisation
+from dalle.config.models import DVAE
+from dalle.config.training import Optimisation
 from dalle.models.attention import cell_mask
 from dalle.models.dvae import DiscreteVAE, gumbel_softmax, kl_to_uniform, logit_laplace
 from dalle.models.published_dvae import PublishedDVAE, PublishedShape

@@ -8,7 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
-from dalle import config
+from dalle.config.models import Prior
+from dalle.config.models import Tokenizer as TokenizerSettings
+from dalle.config.sampling import Sampling
+from dalle.config.training import Optimisation
 from dalle.images import write_archive
 from dalle.models.transformer import Shape, Transformer, load_transformer
 from dalle.sampling.candidates import draw
@@ -66,9 +69,9 @@ def eight_pairs(tmp_path_factory):
     write_archive(folder / "train.parquet", rows, np.zeros((8, 1, 1, 3), np.uint8))
     codes = np.random.default_rng(0).integers(0, 20, (8, 4, 4)).astype(np.uint16)
     np.save(folder / "train.npy", codes)
-    train_tokenizer(folder / "train.parquet", folder / "tokenizer.json", config.Tokenizer())
-    steps = config.Optimisation(steps=150, batch_size=8, learning_rate=3e-3, warmup=10, ema=0.9)
-    settings = config.Prior(width=48, heads=2, depth=3, conv_kernel=3, optimisation=steps)
+    train_tokenizer(folder / "train.parquet", folder / "tokenizer.json", TokenizerSettings())
+    steps = Optimisation(steps=150, batch_size=8, learning_rate=3e-3, warmup=10, ema=0.9)
+    settings = Prior(width=48, heads=2, depth=3, conv_kernel=3, optimisation=steps)
     learn(folder, settings)
     return folder, codes, settings
 
@@ -84,7 +87,7 @@ def learn(folder, settings, **changes):
 
 def test_greedy_decoding_gives_back_what_was_learnt_by_heart(eight_pairs):
     folder, codes, _ = eight_pairs
-    sampling = config.Sampling(n_candidates=(1,), block=1, shards=1, top_k=1)
+    sampling = Sampling(n_candidates=(1,), block=1, shards=1, top_k=1)
     draw(
         folder / "train.parquet",
         folder,
@@ -120,7 +123,7 @@ def write_forty_pairs(folder, codes, caption):
 def test_a_twentieth_is_kept_for_validation(eight_pairs, tmp_path):
     folder, codes, settings = eight_pairs
     write_forty_pairs(tmp_path, codes, "a red ring")
-    once = settings.model_copy(update={"optimisation": config.Optimisation(steps=1, batch_size=8)})
+    once = settings.model_copy(update={"optimisation": Optimisation(steps=1, batch_size=8)})
     learn(tmp_path, once, tokenizer=folder / "tokenizer.json")
     validation = json.loads((tmp_path / "model.json").read_text())["validation"]
     assert validation["pairs"] == 2
@@ -129,8 +132,8 @@ def test_a_twentieth_is_kept_for_validation(eight_pairs, tmp_path):
 
 def test_bpe_dropout_changes_the_training_and_follows_from_the_seed(eight_pairs, tmp_path):
     folder, _, settings = eight_pairs
-    once = settings.model_copy(update={"optimisation": config.Optimisation(steps=2, batch_size=8)})
-    train_tokenizer(folder / "train.parquet", tmp_path / "tokenizer.json", config.Tokenizer(dropout=0.5))
+    once = settings.model_copy(update={"optimisation": Optimisation(steps=2, batch_size=8)})
+    train_tokenizer(folder / "train.parquet", tmp_path / "tokenizer.json", TokenizerSettings(dropout=0.5))
     logs = []
     for name, tokenizer in [("plain", folder), ("drawn", tmp_path), ("again", tmp_path)]:
         learn(tmp_path / name, once, tokenizer=tokenizer / "tokenizer.json", context=12, **of_folder(folder))
@@ -141,7 +144,7 @@ def test_bpe_dropout_changes_the_training_and_follows_from_the_seed(eight_pairs,
 def test_archives_are_learnt_one_after_the_other(eight_pairs, tmp_path):
     folder, codes, settings = eight_pairs
     write_forty_pairs(tmp_path, codes, "")
-    once = settings.model_copy(update={"optimisation": config.Optimisation(steps=1, batch_size=8)})
+    once = settings.model_copy(update={"optimisation": Optimisation(steps=1, batch_size=8)})
     both = {"archives": [tmp_path / "train.parquet", folder / "train.parquet"]}
     both["codes"] = [tmp_path / "train.npy", folder / "train.npy"]
     learn(tmp_path, once, tokenizer=folder / "tokenizer.json", **both)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dalle.config import Tokenizer as Settings
+from dalle.config.models import Tokenizer as Settings
 from dalle.images import write_archive
 from dalle.prompts import encode_cut, num_tokens, read_picture, square, strange_words
 from dalle.tokenizer import Tokenizer, train_tokenizer

@@ -71,11 +71,11 @@ def test_the_closure_follows_every_form_of_import_and_leaves_the_plumbing(projec
     write(
         project,
         workflow__scripts__job="from dalle.a import x\nimport os, torch",
-        dalle__a="from dalle import b\nfrom dalle.config import DVAE\nx = 1",
+        dalle__a="from dalle import b\nfrom dalle.config.models import DVAE\nx = 1",
         dalle__b="def f():\n    import dalle.rooms.c",
         dalle__rooms__c="from dalle.rooms.d import y",
         dalle__rooms__d="y = 1",
-        dalle__config="from dalle.unseen import z",
+        dalle__config__models="from dalle.unseen import z",
         dalle__unseen="z = 1",
     )
     found = closure("workflow/scripts/job.py")

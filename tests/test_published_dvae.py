@@ -8,7 +8,7 @@ from dall_e import Encoder as TheirEncoder
 from dall_e import map_pixels, unmap_pixels
 from torch import nn
 
-from dalle.config import DVAE
+from dalle.config.models import DVAE
 from dalle.models.published_dvae import Block, PublishedDVAE, PublishedShape
 from dalle.systems.dvae import DVAEStage
 

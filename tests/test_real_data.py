@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dalle import config, config_photos
-from dalle.config_photos import Coco, Cub, Overlap
+from dalle.config.data import Coco, Cub, Folder, Overlap
+from dalle.config.models import Tokenizer as TokenizerSettings
 from dalle.data.crops import centred
 from dalle.data.darkroom import Darkroom, Print
 from dalle.data.duplicates import write_overlap
@@ -203,7 +203,7 @@ def write_from(folder, rows, files, **settings):
     from dalle.data import real
 
     source = make_source("photographs", rows.to_dict("records"), files.__getitem__)
-    given = config_photos.Folder(folder="none", **settings)
+    given = Folder(folder="none", **settings)
     door, real.open_source = real.open_source, lambda _: source
     try:
         write_photographs(given, 0, folder)
@@ -356,7 +356,7 @@ def test_nothing_left_to_train_on_and_a_suite_to_train_on_are_refused(tmp_path):
     with pytest.raises(ValueError, match="photographs: no training caption passes the filters"):
         write_from(tmp_path, source.rows.assign(caption=""), files)
     with pytest.raises(ValueError, match="val: 'train' is among the splits to train on"):
-        config_photos.Folder(folder="x", val="train")
+        Folder(folder="x", val="train")
 
 
 def test_filters_take_from_training_alone_and_are_in_the_report(tmp_path):
@@ -381,7 +381,7 @@ def test_fewer_training_pictures_are_drawn(coco, tmp_path):
 
 
 def test_the_data_report_says_the_same_in_a_table_and_a_figure(coco, tmp_path):
-    train_tokenizer(coco / "train.parquet", tmp_path / "tokenizer.json", config.Tokenizer(vocab_size=256))
+    train_tokenizer(coco / "train.parquet", tmp_path / "tokenizer.json", TokenizerSettings(vocab_size=256))
     reference = {"val": coco / "val_reference.parquet"}
     write_overlap(reference, [coco / "train.parquet", coco / "uncaptioned.parquet"], coco, Overlap())
     write_data_report(coco, tmp_path / "tokenizer.json", 32, tmp_path / "data.csv", tmp_path / "data.png")

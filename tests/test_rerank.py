@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from dalle import rerank
-from dalle.config import DVAE, Clip, Rerank, Tokenizer
+from dalle.config.models import DVAE, Clip, Tokenizer
+from dalle.config.sampling import Rerank
 from dalle.images import to_float, write_archive
 from dalle.models.clip import clip_shape, load_clip, make_clip, write_shape
 from dalle.models.dvae import DiscreteVAE, decode_codes, load_dvae

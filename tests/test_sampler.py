@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dalle import config
+from dalle.config.sampling import Sampling
 from dalle.models.transformer import Shape, Transformer
 from dalle.sampling import sampler as sampling
 from dalle.sampling.company import comes_out_as_alone, place_is_nothing
@@ -31,7 +31,7 @@ def prompts(num):
 
 def drawn(asked, candidates, model=None, given=None, empty=None, **settings):
     """(codes, log-likelihood) by (prompt, candidate)."""
-    sampler = Sampler(model or make(), asked, candidates, config.Sampling(**settings), given, empty)
+    sampler = Sampler(model or make(), asked, candidates, Sampling(**settings), given, empty)
     parts = [part for batch in sampler.batches for part in sampler.draw(batch)]
     assert [part.prompt for part in parts] == sorted([part.prompt for part in parts], key=asked.index)
     return {
@@ -55,7 +55,7 @@ def test_slots_cover_every_candidate_once_in_order_and_have_one_size(num, candid
 
 def test_batches_are_filled_across_captions_and_evenly():
     def shapes(num_prompts, candidates, rows):
-        sampler = Sampler(make(), prompts(num_prompts), candidates, config.Sampling(rows=rows))
+        sampler = Sampler(make(), prompts(num_prompts), candidates, Sampling(rows=rows))
         return (sampler.decoder.captions, sampler.decoder.rows), [len(batch) for batch in sampler.batches]
 
     assert shapes(9, range(32), 256) == ((5, 32), [5, 4])
@@ -96,7 +96,7 @@ def test_where_company_changes_the_bits_batches_have_one_shape_or_none(
     expected = drawn(prompts(3), range(3, 20))
     for name in failing:
         monkeypatch.setattr(sampling, name, lambda decoder: False)
-    sampler = Sampler(make(), prompts(3), range(3, 20), config.Sampling(rows=32))
+    sampler = Sampler(make(), prompts(3), range(3, 20), Sampling(rows=32))
     assert (sampler.decoder.captions, sampler.decoder.rows) == shape
     assert len(sampler.batches) == num_batches
     assert drawn(prompts(3), range(3, 20), rows=32) == expected
@@ -161,7 +161,7 @@ def test_given_codes_stay_and_the_rest_is_drawn_as_it_would_have_been(num_given)
 @pytest.mark.parametrize("given", [[0] * 16, [50], [-1]])
 def test_given_codes_that_cannot_be_continued_are_errors(given):
     with pytest.raises(ValueError, match="allowed are fewer than 16 from 0 to 49"):
-        Sampler(make(), prompts(1), range(8), config.Sampling(), torch.tensor(given))
+        Sampler(make(), prompts(1), range(8), Sampling(), torch.tensor(given))
 
 
 def test_guidance_leads_away_from_the_empty_caption():
@@ -181,7 +181,7 @@ def test_guidance_leads_away_from_the_empty_caption():
 
 def test_progress_counts_what_is_wanted():
     told = []
-    sampler = Sampler(make(), prompts(3), range(5), config.Sampling(rows=16), torch.zeros(4, dtype=torch.int64))
+    sampler = Sampler(make(), prompts(3), range(5), Sampling(rows=16), torch.zeros(4, dtype=torch.int64))
     for batch in sampler.batches:
         sampler.draw(batch, told.append)
     assert sum(told) == sum(map(sampler.tokens, sampler.batches)) == 3 * 5 * 12

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dalle.config_photos import Columns
+from dalle.config.data import Columns
 from dalle.data.sources.folder import LEFT_OUT, keep_of_stream, read_hub, read_imagefolder, read_parquet
 from dalle.data.sources.shards import read_shards
 from dalle.data.sources.table import make_source, measured

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dalle.config import Tokenizer as Settings
+from dalle.config.models import Tokenizer as Settings
 from dalle.images import write_archive
 from dalle.tokenizer import Tokenizer, train_tokenizer
 

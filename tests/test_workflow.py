@@ -14,7 +14,7 @@ import pytest
 import yaml
 from conftest import SMOKE, call, command, copy_project, environment, snakemake
 
-from dalle.config_file import load_config
+from dalle.config.reading import load_config
 from dalle.provenance import ROOT, file_digest
 
 SYSTEMS = {"dalle1", "real", "dvae", "dvae_start", "shuffled"}
@@ -72,7 +72,9 @@ def test_a_comment_or_a_docstring_reruns_nothing(finished: Path, file: str) -> N
 
 
 def test_a_new_default_reruns_only_the_rules_that_use_the_setting(finished: Path) -> None:
-    replace(finished / "dalle/config.py", "Human(Settings):", "Human(Settings):\n    page_size: Positive = Field(1)\n")
+    replace(
+        finished / "dalle/config/human.py", "Human(Settings):", "Human(Settings):\n    page_size: Positive = Field(1)\n"
+    )
     assert jobs(snakemake(finished, "--dry-run")) == {"human_tasks": 2, "human_report": 1, "mirror": 1, "all": 1}
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dalle.config import DVAE
+from dalle.config.models import DVAE
 from dalle.images import read_archive, write_archive
 from dalle.models.dvae import DiscreteVAE, decode_codes, encode_pictures, load_dvae
 from dalle.systems import dalle1

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dalle.config import Scenes
+from dalle.config.data import Scenes
 from dalle.data.captions import caption
 from dalle.data.drawing import draw
 from dalle.data.overlap import find_overlap

@@ -29,7 +29,7 @@ from dalle.images import Picture, iter_archive
 from dalle.provenance import atomic
 
 if TYPE_CHECKING:
-    from dalle.config_photos import Overlap
+    from dalle.config.data import Overlap
 
 GRID = 32  # pixels a side of the grey picture whose frequencies are taken
 LOW = 8  # frequencies a direction; the first of all, the mean, is left out

@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Bool
 
 if TYPE_CHECKING:
-    from dalle.config_photos import Filters
+    from dalle.config.data import Filters
 
 Keeps = Callable[[pd.DataFrame], Bool[np.ndarray, " n"]]
 

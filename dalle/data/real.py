@@ -21,7 +21,7 @@ from dalle.provenance import atomic
 from dalle.seeding import seed_for
 
 if TYPE_CHECKING:
-    from dalle.config_photos import Photographs
+    from dalle.config.data import Photographs
 
 SUITE = "val"
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dalle.config import Clip
+from dalle.config.models import Clip
 from dalle.provenance import atomic
 
 if TYPE_CHECKING:

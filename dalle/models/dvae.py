@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8, UInt16
 from torch import Tensor, nn
 
-from dalle.config import DVAE
+from dalle.config.models import DVAE
 from dalle.images import to_float, to_uint8
 
 BATCH = 64  # pictures that pass through the network together

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dalle.config import Optimisation
+from dalle.config.training import Optimisation
 from dalle.models.attention import Kind, cell_mask, layer_kinds
 from dalle.models.transformer import Shape
 from dalle.plan.flops import positions

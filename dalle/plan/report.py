@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dalle.config_file import load_config
+from dalle.config.reading import load_config
 from dalle.plan.cost import (
     Cluster,
     candidates_bytes,

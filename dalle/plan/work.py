@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from dalle.config import DVAE, Experiment, Optimisation
+from dalle.config.experiment import Experiment
+from dalle.config.models import DVAE
+from dalle.config.training import Optimisation
 from dalle.models.transformer import Shape
 
 if TYPE_CHECKING:

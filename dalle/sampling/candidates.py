@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Int64
 from tqdm import tqdm
 
-from dalle import config
+from dalle.config.sampling import Sampling
 from dalle.images import read_rows
 from dalle.models.transformer import Transformer, load_transformer
 from dalle.provenance import code_digest, file_digest
@@ -40,7 +40,7 @@ def draw(
     prior_folder: str | Path,
     tokenizer: str | Path,
     out: str | Path,
-    settings: config.Sampling,
+    settings: Sampling,
     seed: int,
     suite: str,
     shard: int,
@@ -80,7 +80,7 @@ def draw(
         parts.join(out, SCHEMA)
 
 
-def load_prior(folder: str | Path, tokenizer: str | Path, settings: config.Sampling) -> tuple[Transformer, Tokenizer]:
+def load_prior(folder: str | Path, tokenizer: str | Path, settings: Sampling) -> tuple[Transformer, Tokenizer]:
     """The model of ``folder`` and its tokenizer.
 
     Raises ValueError if they do not fit, or if ``settings`` ask for guidance and ``model.json`` does not say, by an
@@ -98,7 +98,7 @@ def load_prior(folder: str | Path, tokenizer: str | Path, settings: config.Sampl
     return model, words
 
 
-def empty_caption(words: Tokenizer, context: int, settings: config.Sampling) -> Int64[np.ndarray, " context"] | None:
+def empty_caption(words: Tokenizer, context: int, settings: Sampling) -> Int64[np.ndarray, " context"] | None:
     """The text that guidance leads away from; None without guidance."""
     return None if settings.guidance == 1 else words.encode([""], context)[0]
 
@@ -117,7 +117,7 @@ def _table(drawn: list[Drawn]) -> pa.Table:
 
 def _key(
     prior_folder: str | Path,
-    settings: config.Sampling,
+    settings: Sampling,
     names: list[tuple[int, str, int]],
     texts: Int64[np.ndarray, "n text"],
     numbers: range,

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Float64, Int64, UInt16
 from torch import Tensor
 
-from dalle import config
+from dalle.config.sampling import Sampling
 from dalle.models.transformer import Shape, Transformer
 from dalle.sampling.company import comes_out_as_alone, place_is_nothing
 from dalle.sampling.decode import Decoder
@@ -58,7 +58,7 @@ class Sampler:
         model: Transformer,
         prompts: Sequence[Prompt],
         candidates: range,
-        settings: config.Sampling,
+        settings: Sampling,
         given: Int64[Tensor, " given"] | None = None,
         empty: Int64[np.ndarray, " text"] | None = None,
     ):

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from dalle.config import DVAE
+from dalle.config.models import DVAE
 from dalle.models.dvae import DiscreteVAE, gumbel_softmax, kl_to_uniform, logit_laplace
 from dalle.systems.stage import Stage
 

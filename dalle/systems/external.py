@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dalle.config import External
+from dalle.config.systems import External
 from dalle.images import read_rows
 from dalle.intake import take_in
 from dalle.manifest import Pictures, open_pictures, read_hub

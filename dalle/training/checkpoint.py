@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from dalle.config import Optimisation
+from dalle.config.training import Optimisation
 from dalle.provenance import atomic, code_digest
 
 LOG = logging.getLogger(__name__)

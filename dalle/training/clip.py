@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from dalle.config import Clip
+from dalle.config.models import Clip
 from dalle.models.clip import clip_shape, make_clip, write_shape
 from dalle.provenance import atomic
 from dalle.seeding import seed_for

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from dalle.config import DVAE
+from dalle.config.models import DVAE
 from dalle.images import read_archive
 from dalle.models.codebook import start_from_patches
 from dalle.models.dvae import DiscreteVAE

@@ -11,7 +11,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
-from dalle.config import Optimisation
+from dalle.config.training import Optimisation
 from dalle.provenance import atomic
 from dalle.seeding import seed_for
 from dalle.training.checkpoint import read_checkpoint, training_key, write_checkpoint

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from dalle.config import Optimisation
+from dalle.config.training import Optimisation
 
 LAST_SHARE = 0.1  # of the peak step size: where the cosine ends
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Int64, Shaped, UInt16
 from torch import Tensor
 
-from dalle import config
+from dalle.config.models import Prior
 from dalle.images import read_rows
 from dalle.models.transformer import Shape, Transformer, write_shape
 from dalle.provenance import atomic
@@ -25,7 +25,7 @@ def train_prior(
     codes: list[str | Path],
     tokenizer: str | Path,
     folder: str | Path,
-    settings: config.Prior,
+    settings: Prior,
     context: int,
     codes_k: int,
     seed: int,
@@ -69,7 +69,7 @@ def _read_pairs(
     return captions, grids
 
 
-def prior_shape(settings: config.Prior, context: int, text_vocab: int, grid: int, codes: int) -> Shape:
+def prior_shape(settings: Prior, context: int, text_vocab: int, grid: int, codes: int) -> Shape:
     """The transformer's shape: the settings, and what the tokenizer and the codes impose."""
     return Shape(
         width=settings.width,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dalle.config import Panel
+from dalle.config.human import Panel
 from dalle.seeding import seed_for
 from eval.human.agreement import alpha_over_prompts, fleiss, self_agreement
 from eval.human.quality import judge_raters

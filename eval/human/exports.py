@@ -8,7 +8,7 @@ import html
 import json
 from pathlib import Path
 
-from dalle.config import Human
+from dalle.config.human import Human
 from eval.human.page import template
 from eval.human.questionnaire import Question, Questionnaire
 from eval.human.sheets import write_sheet

@@ -8,7 +8,7 @@ out.
 import numpy as np
 import pandas as pd
 
-from dalle.config import Panel
+from dalle.config.human import Panel
 from eval.human.agreement import self_agreement
 from eval.human.questionnaire import Questionnaire
 from eval.human.verdicts import CHOICES

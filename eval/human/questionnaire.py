@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from dalle.config import Positive, Settings
+from dalle.config.settings import Positive, Settings
 
 FOLDER = Path(__file__).parent / "questionnaires"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dalle.config import Panel
+from dalle.config.human import Panel
 from dalle.provenance import atomic
 from eval.human.comparison import (
     HISTOGRAM_COLUMNS,

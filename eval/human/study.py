@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from dalle.config import Human
+from dalle.config.human import Human
 from eval.human.exports import write_label_studio, write_mturk
 from eval.human.page import write_page
 from eval.human.pictures import Contestant, label, rendered

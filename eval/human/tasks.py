@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dalle.config import Human
+from dalle.config.human import Human
 from dalle.seeding import seed_for
 from eval.human.pictures import Contestant, Shown, pictures_of
 from eval.human.questionnaire import Questionnaire

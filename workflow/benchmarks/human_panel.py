@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from dalle.config import Panel
+from dalle.config.human import Panel
 from eval.human.comparison import compare
 from eval.human.quality import judge_raters
 from eval.human.questionnaire import Question, Questionnaire

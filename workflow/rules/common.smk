@@ -10,7 +10,7 @@ import sys
 from itertools import product
 from pathlib import Path
 
-from dalle.config_file import load_config
+from dalle.config.reading import load_config
 from dalle.imports import closure
 from dalle.provenance import code_digest
 from eval.human.questionnaire import load_questionnaire

@@ -5,7 +5,7 @@ from dalle.joblog import job_log
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from dalle.config import Clip
+    from dalle.config.models import Clip
     from dalle.training.clip import train_clip
 
     given, params = snakemake.input, snakemake.params

@@ -5,7 +5,7 @@ from dalle.joblog import job_log
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from dalle.config import DVAE
+    from dalle.config.models import DVAE
     from dalle.training.dvae import train_dvae
 
     settings = DVAE.model_validate(snakemake.params.settings)

@@ -3,7 +3,7 @@
 from dalle.joblog import job_log
 
 with job_log(snakemake.log[0]):
-    from dalle.config import External
+    from dalle.config.systems import External
     from dalle.systems.external import write_external
 
     settings, made = External.model_validate(snakemake.params.settings), snakemake.output

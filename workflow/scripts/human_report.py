@@ -5,7 +5,7 @@ from dalle.joblog import job_log
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from dalle.config import Panel
+    from dalle.config.human import Panel
     from eval.human.report import write_report
 
     params, out, tables = snakemake.params, snakemake.output, Path(snakemake.output.tables[0]).parent

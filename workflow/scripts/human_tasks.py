@@ -3,7 +3,7 @@
 from dalle.joblog import job_log
 
 with job_log(snakemake.log[0]):
-    from dalle.config import Human
+    from dalle.config.human import Human
     from eval.human.pictures import Contestant
     from eval.human.questionnaire import Questionnaire
     from eval.human.study import write_study

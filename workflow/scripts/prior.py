@@ -5,7 +5,7 @@ from dalle.joblog import job_log
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from dalle.config import Prior
+    from dalle.config.models import Prior
     from dalle.training.prior import train_prior
 
     given, params = snakemake.input, snakemake.params

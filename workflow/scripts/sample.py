@@ -5,7 +5,7 @@ from dalle.joblog import job_log
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from dalle.config import Sampling
+    from dalle.config.sampling import Sampling
     from dalle.sampling.candidates import draw
 
     given, params, job = snakemake.input, snakemake.params, snakemake.wildcards

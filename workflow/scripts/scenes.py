@@ -5,7 +5,7 @@ from dalle.joblog import job_log
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from dalle.config import Scenes
+    from dalle.config.data import Scenes
     from dalle.data.archives import write_scenes
 
     settings = Scenes.model_validate(snakemake.params.settings)

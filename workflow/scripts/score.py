@@ -5,7 +5,7 @@ from dalle.joblog import job_log
 with job_log(snakemake.log[0]):
     from pathlib import Path
 
-    from dalle.config import Rerank
+    from dalle.config.sampling import Rerank
     from dalle.models.dvae import load_dvae
     from dalle.rerank import load_reranker, score
 

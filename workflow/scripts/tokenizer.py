@@ -3,7 +3,7 @@
 from dalle.joblog import job_log
 
 with job_log(snakemake.log[0]):
-    from dalle.config import Tokenizer
+    from dalle.config.models import Tokenizer
     from dalle.tokenizer import train_tokenizer
 
     train_tokenizer(snakemake.input.train, snakemake.output[0], Tokenizer.model_validate(snakemake.params.settings))

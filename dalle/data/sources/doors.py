@@ -9,7 +9,7 @@ from dalle.data.sources.shards import read_shards
 from dalle.data.sources.table import Source
 
 if TYPE_CHECKING:
-    from dalle.config_photos import Coco, Photographs
+    from dalle.config.data import Coco, Photographs
 
 DOORS = {
     "cub": lambda given: read_cub(given.folder, given.captions_from, given.split, given.test_names),

@@ -21,7 +21,7 @@ from dalle.provenance import atomic
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
-    from dalle.config_photos import Columns
+    from dalle.config.data import Columns
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 LEFT_OUT = "unreadable pictures of the stream, left out"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dalle.data.sources.table import Source, make_source, refuse
 
 if TYPE_CHECKING:
-    from dalle.config_photos import Columns
+    from dalle.config.data import Columns
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
 

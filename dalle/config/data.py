@@ -1,10 +1,28 @@
-"""Settings of photographs as an experiment's data: where they are, which are taken, how they are cut."""
+"""What an experiment learns from and is asked for: the embedded scenes, or captioned photographs from anywhere."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from dalle.config import Above0, Positive, Scenes, Settings, Share
+from dalle.config.settings import Above0, Positive, Settings, Share
+
+
+class Scenes(Settings):
+    """The embedded picture world: procedural, captioned, exactly gradable. No download."""
+
+    kind: Literal["scenes"] = "scenes"
+    image_size: int = Field(64, ge=32, description="side of the square pictures, pixels")
+    lattice: Positive = Field(
+        8, description="object centres lie on multiples of this many pixels (a concession to small code grids)"
+    )
+    train: Positive = Field(16_000, description="captioned training pictures")
+    uncaptioned: Positive = Field(8_000, description="further pictures, of held-out pairs, without captions")
+    held_out: tuple[str, ...] = Field(
+        ("red triangle", "green ring", "blue square", "yellow circle"),
+        description="colour×shape pairs that occur in no caption and no captioned picture of the training set",
+    )
+    val: int = Field(256, ge=2, description="captions of the suite 'val': unseen captions of seen pairs")
+    zeroshot: int = Field(128, ge=2, description="captions of the suite 'zeroshot': each names a held-out pair")
 
 
 class Filters(Settings):

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from dalle.config import Experiment
+from dalle.config.experiment import Experiment
 
 
 def load_config(values: dict[str, Any]) -> Experiment:
