@@ -26,7 +26,8 @@ wildcard_constraints:
     pair="|".join(PAIRS),
 
 
-include: "workflow/rules/data.smk"
+include: f"workflow/rules/{WORLD}.smk"
+include: "workflow/rules/tokenizer.smk"
 include: "workflow/rules/dalle1.smk"
 include: "workflow/rules/systems.smk"
 include: "workflow/rules/external.smk"

@@ -144,7 +144,8 @@ def sample_grid(
         row = _row([shown[prompt, 0], *(drawn[key] for key in keys)], marks)
         strips += [_text(caption, row.width), row]
     names = ["real", *("N = 1" if n == 1 else f"best of {n}" for n in columns)]
-    note = f"The first captions of suite {suite}. ✓ everything the caption says is in the picture; ✗ it is not."
+    marks = " ✓ everything the caption says is in the picture; ✗ it is not." if verdicts else ""
+    note = f"The first captions of suite {suite}.{marks}"
     width = strips[-1].width
     _save([_headings(names, width), *strips, _text(note, width, size=14, ink=PALE)], out)
 

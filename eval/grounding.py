@@ -1,4 +1,4 @@
-"""Every picture of the scenes world, graded: systems' pictures, and all candidates, chosen or not."""
+"""What was found out about single pictures. Of scenes each is graded: systems' pictures, and all candidates."""
 
 import json
 import logging
@@ -32,24 +32,28 @@ def write_image_scores(
     agreement: str | Path,
     dvae_folder: str | Path,
     out: str | Path,
-    reader: str | Path,
 ) -> None:
-    """The table image_scores: one row for each picture and metric; and how far the reader itself can be trusted.
+    """The table image_scores: one row for each picture and metric; of scenes also how far the reader can be trusted.
 
     ``references`` are …/{suite}.parquet, ``pictures`` …/{system}/{suite}.parquet, ``candidates`` and ``scores``
     …/{suite}/{shard}/{block}.parquet, ``agreement`` rows of this table. Metrics: ``grounded`` and its parts (0 or 1),
     ``fit`` (worst IoU), ``rerank_score``, ``psnr`` (dB, reconstructions only), and those of ``agreement``. Pictures of
-    another size than the world's are not graded, and the log says so. ``reader`` (JSON) has the shape threshold, fixed
-    on the references before anything else is read, and the reader's accuracy on other real pictures.
+    another size than the world's are not graded, and the log says so. reader.json beside ``out`` has the shape
+    threshold, fixed on the references before anything else is read, and the reader's accuracy on other real pictures.
+    Nobody knows what is in a photograph: of references without scenes nothing is graded, and there is no reader.json.
     """
-    threshold, shape = _fix_on(references)
-    tables = [_grade_archive(Path(path), threshold, shape) for path in pictures if Path(path).parent.name != "dalle1"]
-    tables += [_psnr(Path(path), references) for path in pictures if Path(path).parent.name in RECONSTRUCTIONS]
-    tables += _grade_candidates([Path(path) for path in candidates], references, dvae_folder, threshold)
+    is_graded = all((read_rows(path)["scene"] != "").all() for path in references)
+    tables = [_psnr(Path(path), references) for path in pictures if Path(path).parent.name in RECONSTRUCTIONS]
     tables += [_rerank_scores(Path(path)) for path in scores]
     tables.append(pd.read_parquet(agreement))
+    if is_graded:
+        threshold, shape = _fix_on(references)
+        others = [Path(path) for path in pictures if Path(path).parent.name != "dalle1"]
+        tables += [_grade_archive(path, threshold, shape) for path in others]
+        tables += _grade_candidates([Path(path) for path in candidates], references, dvae_folder, threshold)
     table = pd.concat(tables)[COLUMNS].sort_values(["system", "suite", *KEYS, "metric"], ignore_index=True)
-    _write_reader(reader, table, threshold)
+    if is_graded:
+        _write_reader(Path(out).with_name("reader.json"), table, threshold)
     write_table(table, out)
 
 

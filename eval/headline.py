@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 from rich import box
@@ -14,7 +15,7 @@ from dalle.provenance import atomic
 from eval.tables import NO_OVERLAP, first_protocols
 
 WIDTH = 100
-ORDER = ("real", "dvae", "dvae_start", "dalle1", "shuffled")
+ORDER = ("original", "real", "dvae", "dvae_start", "dalle1", "shuffled")
 PLACES = {
     "figures": "figures/*.png",
     "tables": "tables/*.csv, *.parquet",
@@ -29,33 +30,57 @@ def _table(*headings: str) -> Table:
     return table
 
 
-def _cells(cells: pd.DataFrame) -> list[str]:
-    """FID, IS, right, any of N, PSNR of one system at one N; empty where the metric does not apply."""
+class Column(NamedTuple):
+    """What a column of numbers shows of its metric's row: value, low, high, or half the width of the interval."""
 
-    def show(metric: str, text: str, unit: float = 1) -> str:
-        if metric not in cells.index:
+    heading: str
+    metric: str
+    text: str
+    unit: float = 1
+
+
+FID, IS = (
+    Column("FID ↓", "fid", "{value:.1f} ± {half:.1f}"),
+    Column("IS ↑", "inception_score", "{value:.2f} ± {half:.2f}"),
+)
+PSNR = Column("PSNR dB ↑", "psnr", "{value:.1f}")
+GRADED = (
+    Column("right % ↑", "grounded", "{value:.1f} [{low:.1f} – {high:.1f}]", 100),
+    Column("any of N %", "grounded_any", "{value:.1f}", 100),
+)
+AGREEING = (
+    Column("CLIP cosine ↑", "clip_cos", "{value:.3f} ± {half:.3f}"),
+    Column("R-precision % ↑", "r_precision", "{value:.1f} [{low:.1f} – {high:.1f}]", 100),
+)
+
+
+def _columns(rows: pd.DataFrame) -> list[Column]:
+    """What is in the pictures where it is graded; of photographs, which nobody grades, what a model says of it."""
+    return [FID, IS, *(GRADED if "grounded" in set(rows["metric"]) else AGREEING), PSNR]
+
+
+def _cells(cells: pd.DataFrame, columns: Sequence[Column]) -> list[str]:
+    """The numbers of one system at one N; empty where the metric does not apply."""
+
+    def show(column: Column) -> str:
+        if column.metric not in cells.index:
             return ""
-        found = cells.loc[metric, ["value", "low", "high"]] * unit
-        return text.format(**found, half=(found["high"] - found["low"]) / 2)
+        found = cells.loc[column.metric, ["value", "low", "high"]] * column.unit
+        return column.text.format(**found, half=(found["high"] - found["low"]) / 2)
 
-    return [
-        show("fid", "{value:.1f} ± {half:.1f}"),
-        show("inception_score", "{value:.2f} ± {half:.2f}"),
-        show("grounded", "{value:.1f} [{low:.1f} – {high:.1f}]", unit=100),
-        show("grounded_any", "{value:.1f}", unit=100),
-        show("psnr", "{value:.1f}"),
-    ]
+    return [show(column) for column in columns]
 
 
 def _suite_table(rows: pd.DataFrame) -> Table:
     """Every N of every system; of the shuffled pictures the largest N only, for chance has no N."""
-    table = _table("system", "N", "FID ↓", "IS ↑", "right % ↑", "any of N %", "PSNR dB ↑")
+    columns = _columns(rows)
+    table = _table("system", "N", *(column.heading for column in columns))
     most = rows.groupby("system")["n_candidates"].transform("max")
     by_chance = (rows["system"] == "shuffled") & (rows["n_candidates"] < most)
     rows = rows[~by_chance]
     for system in sorted(rows["system"].unique(), key=lambda name: (*ORDER, name).index(name)):
         for number, cells in rows[rows["system"] == system].groupby("n_candidates"):
-            table.add_row(system, str(number), *_cells(cells.set_index("metric")))
+            table.add_row(system, str(number), *_cells(cells.set_index("metric"), columns))
     return table
 
 
@@ -70,15 +95,24 @@ def _reranker_table(report: dict[str, dict[str, float]]) -> Table:
     return table
 
 
-def _data_lines(report: dict) -> list[str]:
+def _data_lines(report: dict, overlap: pd.DataFrame) -> list[str]:
+    """How many pictures there are, and what of the suites occurs in training: contents, if known, else captions."""
     sizes = ", ".join(f"{name} {num:,}" for name, num in report["pictures"].items())
-    shares = (f"{suite} {100 * overlap['contents']:.1f} %" for suite, overlap in report["overlap"].items())
-    twins = (f"{suite} {100 * overlap['pictures']:.1f} %" for suite, overlap in report["overlap"].items())
+    suites = report["overlap"]
+    said = "contents" if all("contents" in shares for shares in suites.values()) else "captions"
+    of_captions = (
+        "captions whose content also occurs in training" if said == "contents" else "captions also in training"
+    )
+    twins = overlap.groupby("suite")["overlap"].mean()
     return [
         f"pictures: {sizes}",
-        f"captions whose content also occurs in training: {', '.join(shares)}",
-        f"reference pictures with a near-duplicate in training: {', '.join(twins)}",
+        f"{of_captions}: {_shares({suite: shares[said] for suite, shares in suites.items()})}",
+        f"reference pictures with a near-duplicate in training: {_shares(twins.to_dict())}",
     ]
+
+
+def _shares(of_suite: dict[str, float]) -> str:
+    return ", ".join(f"{suite} {100 * share:.1f} %" for suite, share in of_suite.items())
 
 
 def _footnotes(rows: pd.DataFrame) -> Iterator[str]:
@@ -89,7 +123,12 @@ def _footnotes(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def write_headline(
-    metrics: str | Path, clip_report: str | Path, data_report: str | Path, out: str | Path, protocols: Sequence[str]
+    metrics: str | Path,
+    clip_report: str | Path,
+    data_report: str | Path,
+    overlap: str | Path,
+    out: str | Path,
+    protocols: Sequence[str],
 ) -> None:
     """The results at a glance: data, one table a suite, the reranker's accuracies, and where everything lies.
 
@@ -100,14 +139,16 @@ def write_headline(
     table = pd.read_parquet(metrics)
     console = Console(file=io.StringIO(), width=WIDTH, color_system=None, highlight=False, markup=False, emoji=False)
     console.print(f"dalle-bench: experiment {table['experiment'].iloc[0]}")
-    console.print(*_data_lines(json.loads(Path(data_report).read_text(encoding="utf-8"))), sep="\n")
+    report = json.loads(Path(data_report).read_text(encoding="utf-8"))
+    console.print(*_data_lines(report, pd.read_parquet(overlap)), sep="\n")
     shown = first_protocols(table[(table["blur"] == 0) & (table["reference"] != NO_OVERLAP)], protocols)
     for suite, rows in shown.groupby("suite"):
         console.print(f"\nSuite {suite}: {rows['n'].max():,} captions, no blur", _suite_table(rows), sep="\n")
     console.print(*_footnotes(shown), "", sep="\n")
     reranker = json.loads(Path(clip_report).read_text(encoding="utf-8"))
-    console.print("How often the reranker chooses rightly between two, one of them with a mistake (chance 50 %)")
-    console.print(_reranker_table(reranker))
+    if reranker.keys() - {"retrieval"}:
+        console.print("How often the reranker chooses rightly between two, one of them with a mistake (chance 50 %)")
+        console.print(_reranker_table(reranker))
     if found := reranker.get("retrieval"):
         console.print(f"The right picture among {found['n']:,}: {100 * found['accuracy']:.1f} %\n")
     for name, place in PLACES.items():

@@ -193,12 +193,14 @@ def _grounded_extras(axes: Axes, rows: pd.DataFrame) -> None:
 def plot_candidates(metrics: str | Path, out: str | Path, protocols: Sequence[str]) -> None:
     """FID, Inception Score and share of right pictures against N, best of N by the reranker (paper, figure 9c).
 
+    A metric that nobody could measure has no panel: photographs are not graded.
+
     Unblurred. Yardsticks have no N and lie level. Bands are 95 % intervals; the dashed line is the share of captions
     with any right picture among their first N: what a perfect reranker would reach.
     """
     table = first_protocols(pd.read_parquet(metrics), protocols)
     sharp = table[(table["blur"] == 0) & (table["reference"] != NO_OVERLAP)]
-    names = ["fid", "inception_score", "grounded"]
+    names = [name for name in TITLES if name in set(sharp["metric"])]
     with matplotlib.rc_context(STYLE):
         figure, panels = _panels(sharp, names, size=(3.9, 3.2))
         for axes, name, of_suite in _each(panels, sharp, names):

@@ -69,12 +69,17 @@ class Shown:
     def systems(self, suite: str) -> list[str]:
         return sorted(system for system, its_suite in self.selections if its_suite == suite)
 
-    def sources(self, suite: str) -> dict[str, list[str]]:
-        """The systems that have pictures of their own, each with the systems that show them."""
+    def sources(self, place: Place) -> dict[str, list[str]]:
+        """The systems with pictures of their own that were looked at there, each with the systems that show them.
+
+        The photographs that captions were written about are the reference pictures themselves: nobody looks again.
+        """
         shown_by: dict[str, list[str]] = {}
-        for system in self.systems(suite):
+        for system in self.systems(place.suite):
             shown_by.setdefault(PICTURES_OF.get(system, system), []).append(system)
-        return shown_by
+        return {
+            source: systems for source, systems in shown_by.items() if place._replace(source=source) in self.features
+        }
 
     def chosen(self, system: str, suite: str) -> Iterator[tuple[int, pd.DataFrame]]:
         """Every N with the pictures that stand for it, one a prompt, in the order of the prompts."""

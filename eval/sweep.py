@@ -137,7 +137,7 @@ def _judge_features(
     other = shown.reference(place, with_overlap)
     kept = _whole_batches(len(other.features), protocol)
     reference, results = Reference(other.features[:kept], protocol), []
-    for source, systems in shown.sources(place.suite).items():
+    for source, systems in shown.sources(place).items():
         here = place._replace(source=source)
         found = read_features(shown.features[here])
         _check_space(found.extractor_digest, other.extractor_digest, here)
@@ -163,7 +163,7 @@ def _judge_features(
 def _judge_logits(shown: Shown, rules: Rules, protocol: IsProtocol, place: Place) -> list[Result]:
     """The Inception Score of every system at one radius."""
     results = []
-    for source, systems in shown.sources(place.suite).items():
+    for source, systems in shown.sources(place).items():
         found = read_features(shown.features[place._replace(source=source)])
         for n, pictures in shown.chosen(source, place.suite):
             rows = rows_of(found, pictures)

@@ -22,7 +22,7 @@ DALLE_ROWS = [
     {"models"},
     {"systems"},
     {"training", "sampling", "rerank", "plan"},
-    {"playing"},
+    {"neighbours", "playing"},
     {"__main__"},
 ]
 EVAL_ROWS = [

@@ -7,12 +7,14 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from dalle.config.data import PHOTOGRAPHS, Coco, Scenes, data_from
 from dalle.config.experiment import Experiment
 from dalle.config.models import Prior
 from dalle.config.reading import load_config
 from dalle.config.sampling import Sampling
 from dalle.provenance import ROOT
 
+COCO = {"kind": "coco", "folder": "coco"}
 SHIPPED = sorted((ROOT / "workflow/config").glob("*.yaml"))
 
 
@@ -28,17 +30,18 @@ def test_shipped_experiments_load_and_have_their_own_folder(path: Path) -> None:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_experiments_say_only_what_departs_from_the_defaults(path: Path) -> None:
     said = yaml.safe_load(path.read_text(encoding="utf-8"))
-    assert repeated(said, Experiment(experiment="x")) == []
+    assert repeated(said, load_config(said)) == []
 
 
-def repeated(said: dict, default: BaseModel, prefix: str = "") -> list[str]:
-    """Keys of ``said`` that repeat a default. ``optimisation`` is replaced as a whole, so it may repeat."""
+def repeated(said: dict, group: BaseModel, prefix: str = "") -> list[str]:
+    """Keys of ``said`` that repeat a default of their group; not the kind of a group, nor anything within
+    ``optimisation``, which is replaced as a whole."""
     found = []
     for key, value in said.items():
-        known = getattr(default, key)
+        known = type(group).model_fields[key].default
         if isinstance(value, dict) and key != "optimisation":
-            found += repeated(value, known, f"{prefix}{key}.")
-        elif value == (list(known) if isinstance(known, tuple) else known):
+            found += repeated(value, getattr(group, key), f"{prefix}{key}.")
+        elif key != "kind" and value == (list(known) if isinstance(known, tuple) else known):
             found.append(prefix + key)
     return found
 
@@ -88,6 +91,27 @@ def test_the_default_experiment_is_the_one_described() -> None:
         ({"data": {"train": 20}}, r"prior\.optimisation\.batch_size: 32 is more than the 19 examples"),
         ({"dvae": {"optimisation": {"steps": 1, "optimiser": "muon"}}}, r"dvae\.optimisation\.optimiser: .*adamw"),
         ({"human": {"pairs": 1000}}, r"human\.pairs: 1000 is more than data\.val = \d+ captions"),
+        (
+            {"data": {"lattise": 8}},
+            r"config key data\.lattise is unknown; did you mean lattice\? \(allowed: .*zeroshot\)",
+        ),
+        ({"data": {"overlap": {}}}, r"config key data\.overlap is unknown"),  # scenes know their own
+        (
+            {"data": {"kind": "coca"}},
+            r"config key data\.kind: 'coca' is unknown; did you mean coco\? \(allowed: scenes, ",
+        ),
+        ({"data": {"kind": "coco"}}, r"config key data\.folder: Field required"),
+        ({"data": COCO | {"filtres": {}}}, r"config key data\.filtres is unknown; did you mean filters\?"),
+        ({"data": COCO | {"filters": {"word": 1}}}, r"config key data\.filters\.word is unknown; did you mean words\?"),
+        ({"data": COCO | {"year": 2015}}, r"config key data\.year: .*2014 or 2017, given 2015"),
+        ({"data": COCO | {"image_size": 60}}, r"dvae\.downsample: 8 does not divide data\.image_size = 60"),
+        ({"data": COCO | {"prompts": 10}}, r"human\.pairs: 64 is more than data\.prompts = 10 captions"),
+        ({"data": 3}, r"config key data: .*given 3"),
+        (
+            {"data": COCO, "systems": {"a": {"path": "a.parquet", "suite": "zeroshot"}}},
+            r"systems\.a\.suite: 'zeroshot' is no suite of these data; allowed: \['val'\]",
+        ),
+        ({"systems": {"original": {"path": "a.parquet"}}}, r"'original' is no free name"),
     ],
 )
 def test_a_mistake_is_named(mistake: dict, says: str) -> None:
@@ -99,6 +123,14 @@ def test_a_mistake_is_named(mistake: dict, says: str) -> None:
 def test_every_mistake_is_named_at_once() -> None:
     with pytest.raises(ValueError, match=re.compile(r"prior\.depth.*; .*clip\.width")):
         load_config(settings(prior={"depth": 0}, clip={"width": 0}))
+
+
+def test_data_without_a_kind_are_scenes_and_a_kind_finds_its_settings() -> None:
+    assert load_config(settings(data={"train": 2000})).data == Scenes(train=2000)
+    found = load_config(settings(data=COCO)).data
+    assert found == Coco(folder="coco")
+    assert found == data_from(found.model_dump(mode="json"))  # the way through a rule
+    assert (Scenes().suites, found.suites) == (["val", "zeroshot"], ["val"])
 
 
 def test_a_missing_name_is_missed() -> None:
@@ -117,7 +149,7 @@ def test_settings_cannot_be_changed_afterwards() -> None:
 
 
 def test_every_setting_says_what_it_means() -> None:
-    groups = [Experiment]
+    groups = [Experiment, *PHOTOGRAPHS]
     for group in groups:
         for name, field in group.model_fields.items():
             if isinstance(field.default, BaseModel):

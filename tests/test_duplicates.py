@@ -83,7 +83,7 @@ def test_a_planted_photograph_is_found_and_nothing_else(coco, tmp_path, corner):
     copy = resized(compressed(cut(np.array(Image.open(COCO / file).convert("RGB")), 0.04, corner)))
     planted = archive(tmp_path / "planted.parquet", [copy])
     training = [coco / "train.parquet", coco / "uncaptioned.parquet", planted]
-    write_overlap({"val": coco / "val_reference.parquet"}, training, tmp_path, SETTINGS)
+    write_overlap({"val": coco / "val_reference.parquet"}, training, tmp_path, tmp_path / "overlap.png", SETTINGS)
     overlap = pd.read_parquet(tmp_path / "overlap.parquet")
     assert overlap.columns.tolist() == ["suite", "prompt_id", "overlap"]
     assert overlap[overlap["overlap"]]["prompt_id"].tolist() == [rows["prompt_id"][17]]
@@ -218,7 +218,7 @@ def test_an_embedding_finds_what_pixels_cannot_if_a_threshold_is_set(tmp_path):
     training = archive(tmp_path / "train.parquet", [tinted(n, (250, 20, 20)) for n in range(3, 6)])
     for threshold, found in ((None, [False, False]), (0.95, [True, False])):
         settings = Overlap(min_cosine=threshold)
-        write_overlap({"val": reference}, [training], tmp_path, settings, mean_colour)
+        write_overlap({"val": reference}, [training], tmp_path, tmp_path / "overlap.png", settings, mean_colour)
         assert pd.read_parquet(tmp_path / "overlap.parquet")["overlap"].tolist() == found
     pairs = pd.read_csv(tmp_path / "overlap_pairs.csv")
     assert pairs["cosine"].between(-1, 1.0001).all()
@@ -237,7 +237,7 @@ def test_only_pictures_cut_in_the_middle_are_compared(tmp_path):
 def test_training_pictures_that_are_there_twice_are_counted(tmp_path):
     training = archive(tmp_path / "train.parquet", [smooth(1), smooth(2), smooth(1), smooth(3)])
     reference = archive(tmp_path / "val.parquet", [smooth(9)])
-    write_overlap({"val": reference}, [training], tmp_path, SETTINGS)
+    write_overlap({"val": reference}, [training], tmp_path, tmp_path / "overlap.png", SETTINGS)
     report = json.loads((tmp_path / "overlap.json").read_text())
     assert report["training_pictures_with_the_hash_of_another"] == 2
     assert sum(len(rows) for rows, _ in iter_archive(training, 2)) == report["training_pictures"] == 4

@@ -86,7 +86,6 @@ def write_table(root, out, **changes):
         "agreement": root / "agreement.parquet",
         "dvae_folder": root / "dvae",
         "out": out / "image_scores.parquet",
-        "reader": out / "reader.json",
     }
     write_image_scores(**given | changes)
     return pd.read_parquet(out / "image_scores.parquet")

@@ -46,9 +46,11 @@ def headline(tmp_path: Path) -> str:
     ]
     pd.DataFrame(rows).to_parquet(tmp_path / "metrics.parquet")
     (tmp_path / "clip.json").write_text(json.dumps({"relation": {"accuracy": 0.75, "n": 1200}}))
-    overlap = {"val": {"captions": 0.125, "contents": 0.0, "pictures": 0.21}}
+    overlap = {"val": {"captions": 0.125, "contents": 0.0}}
     (tmp_path / "data.json").write_text(json.dumps({"pictures": {"train": 20000, "val": 64}, "overlap": overlap}))
-    inputs = [tmp_path / name for name in ("metrics.parquet", "clip.json", "data.json")]
+    seen = pd.DataFrame({"suite": "val", "prompt_id": range(100), "overlap": [True] * 21 + [False] * 79})
+    seen.to_parquet(tmp_path / "overlap.parquet")
+    inputs = [tmp_path / name for name in ("metrics.parquet", "clip.json", "data.json", "overlap.parquet")]
     write_headline(*inputs, tmp_path / "results" / "headline.txt", ["fid.lite@1", "fid.other@1", "is.lite@1"])
     return (tmp_path / "results" / "headline.txt").read_text(encoding="utf-8")
 

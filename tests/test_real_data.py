@@ -383,8 +383,10 @@ def test_fewer_training_pictures_are_drawn(coco, tmp_path):
 def test_the_data_report_says_the_same_in_a_table_and_a_figure(coco, tmp_path):
     train_tokenizer(coco / "train.parquet", tmp_path / "tokenizer.json", TokenizerSettings(vocab_size=256))
     reference = {"val": coco / "val_reference.parquet"}
-    write_overlap(reference, [coco / "train.parquet", coco / "uncaptioned.parquet"], coco, Overlap())
-    write_data_report(coco, tmp_path / "tokenizer.json", 32, tmp_path / "data.csv", tmp_path / "data.png")
+    write_overlap(
+        reference, [coco / "train.parquet", coco / "uncaptioned.parquet"], coco, tmp_path / "o.png", Overlap()
+    )
+    write_data_report(coco, tmp_path / "tokenizer.json", 32, tmp_path / "data.parquet", tmp_path / "data.png")
     table = pd.read_csv(tmp_path / "data.csv").set_index(["section", "item"])
     assert table.loc[("delivered", "val"), ["captions", "pictures"]].tolist() == [955, 191]
     assert table.loc[("odd pictures", "greyscale"), "pictures"] == 0

@@ -1,8 +1,8 @@
 """What an experiment learns from and is asked for: the embedded scenes, or captioned photographs from anywhere."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
 from dalle.config.settings import Above0, Positive, Settings, Share
 
@@ -23,6 +23,16 @@ class Scenes(Settings):
     )
     val: int = Field(256, ge=2, description="captions of the suite 'val': unseen captions of seen pairs")
     zeroshot: int = Field(128, ge=2, description="captions of the suite 'zeroshot': each names a held-out pair")
+
+    @property
+    def suites(self) -> list[str]:
+        """What is asked for, by name."""
+        return ["val", "zeroshot"]
+
+    @property
+    def most_prompts(self) -> int | None:
+        """The most captions that suite val can have, as far as the settings say."""
+        return self.val
 
 
 class Filters(Settings):
@@ -57,6 +67,23 @@ class Filters(Settings):
         return self
 
 
+class Overlap(Settings):
+    """Which reference pictures count as seen in training (paper §3.1)."""
+
+    max_distance: int = Field(12, ge=0, le=63, description="bits in which the perceptual hashes of copies may differ")
+    min_likeness: float = Field(
+        0.90,
+        ge=-1,
+        le=1,
+        description="least correlation of two pictures' coarse colours, where the hashes are that near",
+    )
+    embedding: Literal["clip", "none"] = Field("clip", description="the experiment's reranker (see rerank), or none")
+    min_cosine: float | None = Field(
+        None, ge=-1, le=1, description="of two embeddings: as close as this is an overlap; null: for the sheet alone"
+    )
+    shown: Positive = Field(24, description="closest pairs on the contact sheet")
+
+
 class Photographs(Settings):
     """What is common to all captioned photographs, wherever they lie."""
 
@@ -85,12 +112,23 @@ class Photographs(Settings):
     crop: Literal["centre", "box"] = Field("centre", description="box: what AttnGAN cuts out around CUB's boxes, first")
     workers: Positive = Field(2, description="threads that decode")
     filters: Filters = Filters()
+    overlap: Overlap = Overlap()
 
     @model_validator(mode="after")
     def _val_is_not_trained_on(self) -> "Photographs":
         if self.val in self.train:
             raise ValueError(f"val: {self.val!r} is among the splits to train on, {list(self.train)}")
         return self
+
+    @property
+    def suites(self) -> list[str]:
+        """What is asked for, by name."""
+        return ["val"]
+
+    @property
+    def most_prompts(self) -> int | None:
+        """The most captions that suite val can have, as far as the settings say; None if only the source knows."""
+        return self.prompts
 
     @property
     def files(self) -> list[str]:
@@ -136,8 +174,10 @@ class Cub(Photographs):
         "test/filenames.pickle",
         description="of split classes: list of test pictures, .pickle or .txt, below folder",
     )
-    val: str = "test"
-    captions: Literal["one", "all", "unique"] = "unique"
+    val: str = Field("test", description="split of the source that the suite 'val' and its reference are made of")
+    captions: Literal["one", "all", "unique"] = Field(
+        "unique", description="the suite's prompts: one a picture, all, or every distinct one once (paper: unique)"
+    )
 
     @property
     def files(self) -> list[str]:
@@ -208,21 +248,16 @@ class Hub(Photographs):
     columns: Columns = Columns()
 
 
-class Overlap(Settings):
-    """Which reference pictures count as seen in training (paper §3.1)."""
-
-    max_distance: int = Field(12, ge=0, le=63, description="bits in which the perceptual hashes of copies may differ")
-    min_likeness: float = Field(
-        0.90,
-        ge=-1,
-        le=1,
-        description="least correlation of two pictures' coarse colours, where the hashes are that near",
-    )
-    embedding: Literal["clip", "none"] = Field("clip", description="the experiment's reranker (see rerank), or none")
-    min_cosine: float | None = Field(
-        None, ge=-1, le=1, description="of two embeddings: as close as this is an overlap; null: for the sheet alone"
-    )
-    shown: Positive = Field(24, description="closest pairs on the contact sheet")
+PHOTOGRAPHS = (Coco, Cub, Folder, Parquet, Shards, Hub)
 
 
-Data = Annotated[Scenes | Coco | Cub | Folder | Parquet | Shards | Hub, Field(discriminator="kind")]
+def _scenes_unless_said(values: Any) -> Any:
+    return {"kind": "scenes", **values} if isinstance(values, dict) else values
+
+
+Data = Annotated[
+    Scenes | Coco | Cub | Folder | Parquet | Shards | Hub,
+    Field(discriminator="kind"),
+    BeforeValidator(_scenes_unless_said),
+]
+data_from = TypeAdapter(Data).validate_python  # plain values, as a rule hands them on

@@ -20,19 +20,43 @@ def load_config(values: dict[str, Any]) -> Experiment:
 
 
 def _sentence(problem: dict[str, Any]) -> str:
-    path = [str(part) for part in problem["loc"]]
+    path, group = _keys_and_group(problem["loc"])
     key = " ".join(["config key", ".".join(path)] if path else ["config"])
     if problem["type"] == "extra_forbidden":
-        known = _keys_at(path[:-1])
+        known = list(group.model_fields)
         near = get_close_matches(path[-1], known, n=1, cutoff=0.4)
         return f"{key} is unknown{f'; did you mean {near[0]}?' if near else ''} (allowed: {', '.join(known)})"
+    if problem["type"] == "union_tag_invalid":
+        given, allowed = problem["ctx"]["tag"], problem["ctx"]["expected_tags"].replace("'", "")
+        near = get_close_matches(given, allowed.split(", "), n=1, cutoff=0.4)
+        return f"{key}.kind: {given!r} is unknown{f'; did you mean {near[0]}?' if near else ''} (allowed: {allowed})"
     given = "" if problem["type"] in ("missing", "value_error") else f", given {problem['input']!r}"
     return f"{key}: {problem['msg'].removeprefix('Value error, ')}{given}"
 
 
-def _keys_at(path: list[str]) -> list[str]:
-    model: type[BaseModel] = Experiment
-    for part in path:
-        members = get_args(model)  # of dict[str, External], whose keys are the user's
-        model = members[1] if members else model.model_fields[part].annotation
-    return list(model.model_fields)
+def _keys_and_group(place: tuple[str | int, ...]) -> tuple[list[str], type[BaseModel]]:
+    """The keys of a YAML file that lead to a mistake, and the group of settings that the last of them is in.
+
+    Where a group is one of several kinds, pydantic puts the kind between the keys; no file has it there.
+    """
+    keys: list[str] = []
+    inside: Any = Experiment
+    group = Experiment
+    for part in place:
+        kinds = _kinds(inside)
+        if part in kinds:
+            inside = kinds[part]
+            continue
+        keys.append(str(part))
+        if isinstance(inside, type) and issubclass(inside, BaseModel):
+            group = inside
+            inside = group.model_fields[part].annotation if part in group.model_fields else None
+        else:
+            inside = next(iter(get_args(inside)[1:]), None)  # of dict[str, External], whose keys are the user's
+    return keys, group
+
+
+def _kinds(annotation: Any) -> dict[str, type[BaseModel]]:
+    """The kinds of a group that is one of several, by their names."""
+    members = [each for each in get_args(annotation) if isinstance(each, type) and issubclass(each, BaseModel)]
+    return {each.model_fields["kind"].default: each for each in members if "kind" in each.model_fields}

@@ -7,7 +7,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from dalle.config.settings import Settings
 
-OUR_SYSTEMS = ("dalle1", "real", "dvae", "dvae_start", "shuffled", "reference")  # names below results/…/systems
+# names below results/…/systems
+OUR_SYSTEMS = ("dalle1", "real", "dvae", "dvae_start", "shuffled", "original", "reference")
 
 
 class External(Settings):

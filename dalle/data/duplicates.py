@@ -16,7 +16,7 @@ by (0.7 GB), 2 minutes for the hashes, 2 minutes for 512 dimensions (seconds on 
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -223,17 +223,18 @@ def _named(measure: str, index: Int64[np.ndarray, " n"], training: Fingerprints)
 
 
 def write_overlap(
-    suites: dict[str, str | Path],
+    suites: Mapping[str, str | Path],
     training: Sequence[str | Path],
     folder: str | Path,
+    sheet: str | Path,
     settings: "Overlap",
     embed: Embed | None = None,
 ) -> None:
-    """Writes overlap.parquet (suite, prompt_id, overlap), overlap_pairs.csv, overlap.png and overlap.json.
+    """Writes overlap.parquet (suite, prompt_id, overlap), overlap_pairs.csv and overlap.json into ``folder``.
 
     ``suites`` are the reference archives by the name of their suite. The pairs have what :func:`find_duplicates` says;
-    the picture shows the closest pairs, for a person to judge; the JSON has the shares and how many training pictures
-    have the very hash of another one.
+    ``sheet`` (PNG) shows the closest pairs, for a person to judge; the JSON has the shares and how many training
+    pictures have the very hash of another one.
     """
     from dalle.data.contact_sheet import write_contact_sheet
 
@@ -247,7 +248,7 @@ def write_overlap(
         pairs[["suite", "prompt_id", "overlap"]].to_parquet(temporary, index=False)
     with atomic(folder / "overlap_pairs.csv") as temporary:
         pairs.sort_values(["likeness", "cosine"], ascending=False).to_csv(temporary, index=False)
-    write_contact_sheet(pairs, suites, training, settings.shown, folder / "overlap.png")
+    write_contact_sheet(pairs, suites, training, settings.shown, sheet)
     _, times = np.unique(known.hashes[~known.is_flat, 0], return_counts=True)
     report = {
         "suites": {

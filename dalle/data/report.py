@@ -22,7 +22,7 @@ BLUE, ORANGE = "#0072B2", "#D55E00"  # Okabe and Ito's, as in the other figures
 def write_data_report(
     folder: str | Path, tokenizer: str | Path, context: int, out: str | Path, figure: str | Path
 ) -> None:
-    """Writes the table ``out`` (CSV) and the ``figure`` (PNG) about the data in ``folder`` and their overlap.
+    """Writes the table ``out`` (parquet, and CSV beside it) and the ``figure`` (PNG) about the data in ``folder``.
 
     ``folder`` has what :func:`dalle.data.real.write_photographs` and :func:`dalle.data.duplicates.write_overlap` wrote.
     A row of the table is one fact: section, item, how many captions and pictures it is about, its value where it is
@@ -35,10 +35,10 @@ def write_data_report(
     described = captions[captions["caption"] != ""]
     lengths = num_tokens(Tokenizer(tokenizer), described["caption"].tolist())
     rows = [*_counts(report), *_sizes(captions), *_lengths(lengths, context), *_overlaps(overlap)]
-    with atomic(out) as temporary:
-        pd.DataFrame(rows, columns=COLUMNS).astype({"captions": "Int64", "pictures": "Int64"}).to_csv(
-            temporary, index=False
-        )
+    table = pd.DataFrame(rows, columns=COLUMNS).astype({"captions": "Int64", "pictures": "Int64"})
+    with atomic(out) as parquet, atomic(Path(out).with_suffix(".csv")) as csv:
+        table.to_parquet(parquet, index=False)
+        table.to_csv(csv, index=False)
     pairs = pd.read_csv(folder / "overlap_pairs.csv")
     _draw(report, captions, lengths, context, pairs, overlap, figure)
 

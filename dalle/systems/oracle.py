@@ -12,7 +12,8 @@ from dalle.systems.dalle1 import write_selection
 
 
 def write_real(real: str | Path, out: str | Path, selection: str | Path) -> None:
-    """Other real pictures for the same captions: the floor of FID and the ceiling of everything else."""
+    """Real pictures as a system. Others than the reference are the floor of FID; those that show what the captions
+    say are the ceiling of everything else."""
     rows, pixels = read_archive(real)
     write_archive(out, rows, pixels)
     _write_only_choice(selection, rows)

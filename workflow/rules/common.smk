@@ -16,11 +16,9 @@ from dalle.provenance import code_digest
 from eval.human.questionnaire import load_questionnaire
 from eval.protocols.protocol import BlurProtocol, ClipProtocol, FidProtocol, IsProtocol, load_protocol
 
-SUITES = ["val", "zeroshot"]
 # Systems whose pictures differ. `shuffled` shows dalle1's under other captions, so it has no features of its own.
 RECONSTRUCTIONS = {"dvae": "weights", "dvae_start": "start"}
 PICTURED = ["dalle1", "real", *RECONSTRUCTIONS]
-SYSTEMS = [*PICTURED, "shuffled"]
 # A candidate is the same whatever these are: when they change, those already drawn stay.
 UNSEEN_BY_CANDIDATES = ["n_candidates", "rows"]
 # Jobs inherit these; what the shell already sets stays. Waiting threads sleep: spinning starves the neighbouring job.
@@ -96,8 +94,8 @@ def of_family(kind):
 
 
 def archive_of(source, suite):
-    """The image archive of a system, or of the suite's own pictures."""
-    return f"<results>/data/{suite}.parquet" if source == "reference" else f"<results>/systems/{source}/{suite}.parquet"
+    """The image archive of a system, or of the pictures that all systems are compared with."""
+    return REFERENCE.format(suite=suite) if source == "reference" else f"<results>/systems/{source}/{suite}.parquet"
 
 
 def given_weights(network):
@@ -141,6 +139,14 @@ for variable, value in JOB_ENVIRONMENT.items():
     os.environ.setdefault(variable, value)
 
 experiment = read_experiment(config)
+SUITES = experiment.data.suites
+IS_OF_SCENES = experiment.is_of_scenes
+WORLD = "scenes" if IS_OF_SCENES else "photographs"
+# Every scene is a caption's own. Of photographs a caption's own may come again: the reference has each once.
+REFERENCE = "<results>/data/{suite}.parquet" if IS_OF_SCENES else "<results>/data/{suite}_reference.parquet"
+# Whose real pictures show what their captions say: other pictures of scenes can be drawn, other photographs cannot.
+TRUE = "real" if IS_OF_SCENES else "original"
+SYSTEMS = list(dict.fromkeys([*PICTURED, "shuffled", TRUE]))
 PROTOCOLS = read_protocols(experiment.evaluation)
 ASKED = list(dict.fromkeys(load_protocol(label).label for label in experiment.evaluation.protocols))
 BLUR = load_protocol(experiment.evaluation.blur_protocol).label
@@ -149,6 +155,8 @@ EXTERNAL = {system: settings.suite for system, settings in experiment.systems.it
 # What is looked at: every source of pictures on every suite it has.
 SOURCES = list(product(["reference", *PICTURED], SUITES)) + list(EXTERNAL.items())
 ANSWERS = list(product(SYSTEMS, SUITES)) + list(EXTERNAL.items())
+# Answers that a caption can be held against: other photographs stand under captions that are not about them.
+SAYINGS = [(system, suite) for system, suite in ANSWERS if system != "real" or TRUE == "real"]
 SHARDS = range(experiment.sampling.shards)
 BLOCKS = range(experiment.sampling.blocks)
 RADII = [f"{radius:g}" for radius in experiment.evaluation.blur]
@@ -160,3 +168,4 @@ QUESTIONNAIRE = read_questionnaire(experiment.human.questionnaire)
 FIGURES = expand(
     "<results>/figures/{name}.png", name=["figure9", "candidates", "training", "reconstructions"]
 ) + expand("<results>/figures/samples_{suite}.png", suite=SUITES)
+FIGURES += [] if IS_OF_SCENES else expand("<results>/figures/{name}.png", name=["data", "overlap"])

@@ -24,7 +24,7 @@ rule features:
 
 rule agreement:
     input:
-        archives=[archive_of(*place) for place in ANSWERS],
+        archives=[archive_of(*place) for place in SAYINGS],
         clip="<results>/clip/weights.safetensors",
         tokenizer="<results>/tokenizer/tokenizer.json",
         weights=[path for label in of_family(ClipProtocol) for path in given_weights(PROTOCOLS[label].model)],
@@ -46,21 +46,25 @@ rule agreement:
         "../scripts/agreement.py"
 
 
-# Every candidate is graded, not the winners alone: "any of the first N right" is what a perfect reranker would reach.
+# Of scenes every candidate is graded, not the winners alone: "any of the first N right" is what a perfect reranker would
+# reach. Nobody knows what is in a photograph, so there nothing is graded.
 rule image_scores:
     input:
         references=expand("<results>/data/{suite}.parquet", suite=SUITES),
-        pictures=[archive_of(*place) for place in ANSWERS],
+        pictures=[archive_of(*place) for place in SAYINGS],
         agreement="<results>/agreement/all.parquet",
         candidates=expand(
-            "<results>/candidates/{suite}/{shard}/{block}.parquet", suite=SUITES, shard=SHARDS, block=BLOCKS
+            "<results>/candidates/{suite}/{shard}/{block}.parquet",
+            suite=SUITES if IS_OF_SCENES else [],
+            shard=SHARDS,
+            block=BLOCKS,
         ),
         scores=expand("<results>/scores/{suite}/{shard}/{block}.parquet", suite=SUITES, shard=SHARDS, block=BLOCKS),
         dvae="<results>/dvae/weights.safetensors",
     output:
         parquet="<results>/tables/image_scores.parquet",
         csv="<results>/tables/image_scores.csv",
-        reader="<results>/tables/reader.json",
+        reader=["<results>/tables/reader.json"] if IS_OF_SCENES else [],
     log:
         "<results>/logs/image_scores.log",
     benchmark:
@@ -110,7 +114,8 @@ rule metrics:
 
 rule cost:
     input:
-        expand("<results>/benchmarks/{rule}/all.tsv", rule=["scenes", "dvae", "prior", "clip"]),
+        expand("<results>/benchmarks/{rule}/all.tsv", rule=[WORLD, "dvae", "prior", "clip"]),
+        [] if IS_OF_SCENES else ["<results>/benchmarks/overlap/all.tsv"],
         expand("<results>/benchmarks/codes/{split}.tsv", split=PRIOR_SPLITS),
         expand("<results>/benchmarks/{rule}/{shard}-{block}.tsv", rule=["sample", "score"], shard=SHARDS, block=BLOCKS),
         expand("<results>/benchmarks/dalle1/{suite}.tsv", suite=SUITES),

@@ -1,6 +1,6 @@
 from dalle.provenance import ROOT, file_digest
 
-CHECKS = ["real", "shuffled"]
+CHECKS = [TRUE, "shuffled"]
 
 
 # What people get, and apart from it who is who. Checks are real pictures against ours under wrong captions.

@@ -49,7 +49,7 @@ rule plot_training:
 
 rule sample_grid:
     input:
-        real="<results>/systems/real/{suite}.parquet",
+        real=f"<results>/systems/{TRUE}/{{suite}}.parquet",
         pictures="<results>/systems/dalle1/{suite}.parquet",
         selection="<results>/systems/dalle1/{suite}.selection.parquet",
         image_scores="<results>/tables/image_scores.parquet",
@@ -87,6 +87,7 @@ rule headline:
         metrics="<results>/tables/metrics.parquet",
         clip_report="<results>/clip/report.json",
         data_report="<results>/data/report.json",
+        overlap="<results>/data/overlap.parquet",
     output:
         "<results>/headline.txt",
     log:

@@ -5,5 +5,4 @@ from dalle.joblog import job_log
 with job_log(snakemake.log[0]):
     from eval.headline import write_headline
 
-    given = snakemake.input
-    write_headline(given.metrics, given.clip_report, given.data_report, snakemake.output[0], snakemake.params.protocols)
+    write_headline(**dict(snakemake.input.items()), out=snakemake.output[0], protocols=snakemake.params.protocols)

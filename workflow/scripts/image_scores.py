@@ -10,4 +10,4 @@ with job_log(snakemake.log[0]):
     given = snakemake.input
     archives = {"references": given.references, "pictures": given.pictures, "agreement": given.agreement}
     codes = {"candidates": given.candidates, "scores": given.scores, "dvae_folder": Path(given.dvae).parent}
-    write_image_scores(**archives, **codes, out=snakemake.output.parquet, reader=snakemake.output.reader)
+    write_image_scores(**archives, **codes, out=snakemake.output.parquet)

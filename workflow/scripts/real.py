@@ -1,4 +1,4 @@
-"""The floor: other real pictures of the same captions."""
+"""Real pictures as a system: the floor of what compares sets, or the ceiling of what looks at captions."""
 
 from dalle.joblog import job_log
 

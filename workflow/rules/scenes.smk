@@ -18,19 +18,3 @@ rule scenes:
         code=code_of("scenes"),
     script:
         "../scripts/scenes.py"
-
-
-rule tokenizer:
-    input:
-        train="<results>/data/train.parquet",
-    output:
-        "<results>/tokenizer/tokenizer.json",
-    log:
-        "<results>/logs/tokenizer.log",
-    conda:
-        "../../environment.yml"
-    params:
-        settings=slice_of(experiment.tokenizer),
-        code=code_of("tokenizer"),
-    script:
-        "../scripts/tokenizer.py"
