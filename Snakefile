@@ -49,5 +49,9 @@ rule all:
         "<results>/human.txt",
 
 
+onstart:
+    pass_sigterm_on()
+
+
 onsuccess:
     print(closing_words(f"results/{experiment.experiment}/headline.txt"))

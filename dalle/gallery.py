@@ -121,7 +121,8 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
 
 
 def _fitted(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """The text if it is at most ``width`` pixels long, else its beginning and an ellipsis."""
+    """The text if it is at most ``width`` pixels long, else its beginning and an ellipsis. It is one line."""
+    text = " ".join(text.split())  # raqm fails at separators of paragraphs
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(f"{text}…") > width:

@@ -1,11 +1,19 @@
 """A job of the workflow says the same in the terminal and in its log; the traceback of a failure is in the log."""
 
+import errno
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
+
+from dalle.provenance import clear_leftovers
+from dalle.seals import check_seals, seal
+
+# What no program can help: disk or quota full, too large a file, no right to write, a dying disk.
+MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 
 class Both:
@@ -33,22 +41,51 @@ class Both:
 
 
 @contextmanager
+def job(snakemake: Any) -> Iterator[None]:
+    """The work of a job of the workflow: its words go to its log, and only what is as it was made is worked on.
+
+    The files that it made are sealed (:mod:`dalle.seals`), below the folder in which ``logs`` lies. An input without
+    its seal ends the job as :func:`job_log` says.
+    """
+    log = Path(snakemake.log[0])
+    results = next(folder.parent for folder in log.parents if folder.name == "logs")
+    with job_log(log):
+        for output in snakemake.output:
+            clear_leftovers(output)
+        check_seals(snakemake.input, results)
+        yield
+        seal(snakemake.output, results)
+
+
+@contextmanager
 def job_log(path: str | Path) -> Iterator[None]:
     """Whatever the block prints goes to the terminal and to the file ``path``, made anew; a failure ends the process.
 
-    The traceback of a failure is written to ``path``. The terminal gets it too, except for a ValueError: that is wrong
-    input, and its one line says what was given and what is allowed. Ctrl-C is no failure and has no traceback.
+    The traceback of a failure is written to ``path``. The terminal gets it too, except for a ValueError, which is wrong
+    input, and for a machine that does not let write: their one line says what is wrong. Ctrl-C and SIGTERM are no
+    failure and have no traceback.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", encoding="utf-8", buffering=1) as log:
-        try:
-            with redirect_stdout(Both(sys.stdout, log)), redirect_stderr(Both(sys.stderr, log)):
-                yield
-        except ValueError as error:
+    log = open(path, "w", encoding="utf-8", buffering=1)  # noqa: SIM115
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        with redirect_stdout(Both(sys.stdout, log)), redirect_stderr(Both(sys.stderr, log)):
+            yield
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
+    except SystemExit:
+        raise
+    except BaseException as error:
+        with suppress(OSError):  # the log's disk may be the full one
             traceback.print_exc(file=log)
-            sys.exit(f"ValueError: {error} (traceback: {path})")
-        except KeyboardInterrupt:
-            sys.exit("interrupted")
-        except BaseException:
-            traceback.print_exc(file=log)
-            raise
+        if isinstance(error, ValueError) or (isinstance(error, OSError) and error.errno in MACHINE):
+            sys.exit(f"{type(error).__name__}: {error} (traceback: {path})")
+        raise
+    finally:
+        with suppress(OSError):
+            log.close()
+
+
+def _stop(*_: Any) -> None:
+    """What is open is closed and half-written files go, as after Ctrl-C."""
+    sys.exit("stopped by SIGTERM")

@@ -8,7 +8,7 @@ because no metric could see it later.
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from math import isfinite
@@ -127,10 +127,14 @@ def _whole_lines(reader: "csv.DictReader[str]") -> Iterator[dict[str, str]]:
 
 
 def _inside(name: str, manifest: str | Path) -> str:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
+    if leads_outside(name):
         raise ValueError(f"{manifest}: {name!r} leaves the folder; allowed are names relative to it, without ..")
-    return path.as_posix()
+    return PurePosixPath(name).as_posix()
+
+
+def leads_outside(name: str) -> bool:
+    """Whether a name, relative to a folder, may lead out of it."""
+    return PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts
 
 
 def read_parquet(path: str | Path) -> Pictures:
@@ -151,7 +155,7 @@ def read_parquet(path: str | Path) -> Pictures:
         dataset = Dataset.from_parquet(str(path), cache_dir=copy.name)
     except (OSError, pa.ArrowInvalid, DatasetsError) as error:
         raise ValueError(f"{path} cannot be read as parquet ({_first_line(error)})") from None
-    pictures = _of_dataset(dataset, str(path))
+    pictures = _of_dataset(dataset, str(path), is_by_name=False)
     finalize(pictures.read, copy.cleanup)
     return pictures
 
@@ -168,14 +172,14 @@ def read_hub(name: str, split: str) -> Pictures:
         dataset = load_dataset(name, split=split)
     except (OSError, ValueError, DatasetsError) as error:
         raise ValueError(f"data set {name}, split {split}: it cannot be loaded ({_first_line(error)})") from None
-    return _of_dataset(dataset, f"{name}, split {split}")
+    return _of_dataset(dataset, f"{name}, split {split}", is_by_name=True)
 
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def _of_dataset(dataset: "Dataset", source: str) -> Pictures:
+def _of_dataset(dataset: "Dataset", source: str, is_by_name: bool) -> Pictures:
     from datasets import Image
 
     column = _image_column(dataset.features, source)
@@ -185,11 +189,23 @@ def _of_dataset(dataset: "Dataset", source: str) -> Pictures:
     rows = _typed(pd.DataFrame({"file": files, **ids.to_dict()}, dtype=object), source)
 
     def read(number: int) -> bytes:
-        cell = encoded[number][column] or {}
-        path = cell.get("path")
-        return cell.get("bytes") or (Path(path).read_bytes() if path else b"")
+        return picture_bytes(encoded[number][column], is_by_name)
 
     return Pictures(source, rows, read)
+
+
+def picture_bytes(cell: Mapping[str, Any] | None, is_by_name: bool) -> bytes:
+    """The file in a cell of ``datasets``, or, if these may be given by name, the one that it names.
+
+    Raises OSError for a name where there is to be none, as in a parquet file: who made it does not choose which files
+    of this machine are read. And for the name of what is no plain file: a device has no end.
+    """
+    data, path = (cell or {}).get("bytes"), (cell or {}).get("path")
+    if data or not path:
+        return data or b""
+    if not is_by_name or not Path(path).is_file():
+        raise PermissionError(f"it has no bytes, and the file {path!r} is not read")
+    return Path(path).read_bytes()
 
 
 def _image_column(features: "Features", source: str) -> str:

@@ -1,6 +1,7 @@
 """What made a file: digests of code and files, facts of the machine; and how a file is whole or not there at all."""
 
 import ast
+import glob
 import hashlib
 import os
 import platform
@@ -69,6 +70,13 @@ def atomic(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def clear_leftovers(path: str | Path) -> None:
+    """Removes what writers of ``path`` left beside it that were killed (:func:`atomic`). Nobody else may be writing."""
+    path = Path(path)
+    for leftover in path.parent.glob(f".{'[0-9a-f]' * 8}-{glob.escape(path.name)}"):
+        leftover.unlink(missing_ok=True)
 
 
 def run_facts() -> dict[str, str | None]:

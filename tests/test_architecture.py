@@ -14,7 +14,8 @@ Sources = dict[str, str]  # path relative to the root → text
 
 DALLE_ROWS = [
     {"config", "provenance", "seeding"},
-    {"imports", "joblog"},
+    {"imports", "seals"},
+    {"joblog"},
     {"images"},
     {"manifest"},
     {"gallery", "intake", "tokenizer"},

@@ -1,11 +1,32 @@
 """From the values of a YAML file to typed settings; every mistake is one sentence that names the key."""
 
 from difflib import get_close_matches
+from pathlib import Path
+from reprlib import Repr
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from dalle.config.experiment import Experiment
+
+# A few lines of YAML can describe a value of gigabytes, by anchors within anchors: of what was given, so much is shown.
+SHOWN = Repr()
+SHOWN.maxlevel, SHOWN.maxlist, SHOWN.maxdict, SHOWN.maxstring, SHOWN.maxlong, SHOWN.maxother = 3, 20, 20, 200, 60, 200
+
+
+def read_yaml(path: str | Path) -> Any:
+    """What a YAML file says: plain values; whatever else it asks for is an error. Nothing in it runs.
+
+    Raises ValueError that names the file and the reason, in one line.
+    """
+    import yaml
+
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such file") from None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: it is no YAML ({' '.join(str(error).split())})") from None
 
 
 def load_config(values: dict[str, Any]) -> Experiment:
@@ -30,7 +51,7 @@ def _sentence(problem: dict[str, Any]) -> str:
         given, allowed = problem["ctx"]["tag"], problem["ctx"]["expected_tags"].replace("'", "")
         near = get_close_matches(given, allowed.split(", "), n=1, cutoff=0.4)
         return f"{key}.kind: {given!r} is unknown{f'; did you mean {near[0]}?' if near else ''} (allowed: {allowed})"
-    given = "" if problem["type"] in ("missing", "value_error") else f", given {problem['input']!r}"
+    given = "" if problem["type"] in ("missing", "value_error") else f", given {SHOWN.repr(problem['input'])}"
     return f"{key}: {problem['msg'].removeprefix('Value error, ')}{given}"
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dalle.config.reading import load_config
+from dalle.config.reading import load_config, read_yaml
 from dalle.plan.cost import (
     Cluster,
     candidates_bytes,
@@ -60,13 +60,7 @@ def plan(
 
     Raises ValueError for a config that is none, an unknown chip, and a batch that the GPUs cannot share.
     """
-    import yaml
-
-    try:
-        values = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{config}: there is no such file") from None
-    work = read_work(load_config(values))
+    work = read_work(load_config(read_yaml(config)))
     cluster = Cluster(find_chip(chip), gpus, machine, mfu)
     if work.prior.batch_size % gpus:
         raise ValueError(f"{gpus} GPUs cannot share prior.optimisation.batch_size = {work.prior.batch_size}")

@@ -28,13 +28,13 @@ class Parts:
             temporary.write_text(key, encoding="utf-8")
 
     def missing(self, num: int) -> list[int]:
-        """Which of the parts 0 … ``num`` − 1 are not there."""
-        return [number for number in range(num) if not self._path(number).exists()]
+        """Which of the parts 0 … ``num`` − 1 are not there, or not whole."""
+        return [number for number in range(num) if not _is_whole(self._path(number))]
 
     def write(self, number: int, table: pa.Table) -> None:
         """Keep a part."""
         with atomic(self._path(number)) as temporary:
-            pq.write_table(table, temporary)
+            pq.write_table(table, temporary, write_page_checksum=True)
 
     def join(self, out: str | Path, schema: pa.Schema) -> None:
         """Write all parts to ``out`` in the order of their numbers, and remove them."""
@@ -45,3 +45,15 @@ class Parts:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:08}.parquet"
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a part is there and every page of it is what was written; a damaged one is said aloud in the log."""
+    try:
+        pq.read_table(path, page_checksum_verification=True)
+    except FileNotFoundError:
+        return False
+    except (OSError, pa.ArrowInvalid) as error:
+        LOG.warning("%s is damaged and not used (%s)", path, str(error).partition("\n")[0])
+        return False
+    return True

@@ -7,9 +7,9 @@ sure". In files an answer is one of ``left``, ``right``, ``tie``.
 from math import isqrt
 from pathlib import Path
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from dalle.config.reading import read_yaml
 from dalle.config.settings import Positive, Settings
 
 FOLDER = Path(__file__).parent / "questionnaires"
@@ -66,8 +66,7 @@ def load_questionnaire(name: str) -> Questionnaire:
         known = sorted(file.stem for file in FOLDER.glob("*.yaml"))
         raise ValueError(f"questionnaire: there is no {name!r}; allowed are {', '.join(known)}, or a .yaml file")
     try:
-        return Questionnaire.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (ValidationError, yaml.YAMLError) as error:
-        problems = error.errors() if isinstance(error, ValidationError) else [{"loc": (), "msg": error}]
-        reasons = (".".join(map(str, problem["loc"])) + f" {problem['msg']}" for problem in problems)
+        return Questionnaire.model_validate(read_yaml(path))
+    except ValidationError as error:
+        reasons = (".".join(map(str, problem["loc"])) + f" {problem['msg']}" for problem in error.errors())
         raise ValueError(f"{path.name}: {'; '.join(' '.join(reason.split()) for reason in reasons)}") from None

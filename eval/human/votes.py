@@ -118,7 +118,7 @@ def _claims(file: Path, study: Study) -> Iterator[_Claim]:
             yield from (_Claim(file.name, line, **{name: _plain(row[name]) for name in OURS}) for line, row in rows)
         else:
             yield _Claim(file.name, "1", trouble=f"no votes: the columns are {header}; needed are {sorted(OURS)}")
-    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, csv.Error) as error:
         yield _Claim(file.name, "1", trouble=f"the file cannot be read: {error}")
 
 

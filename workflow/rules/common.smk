@@ -6,9 +6,12 @@ that the script runs. Snakemake reruns a job when its params change, so a job re
 
 import os
 import re
+import signal
 import sys
 from itertools import product
 from pathlib import Path
+
+import psutil
 
 from dalle.config.reading import load_config
 from dalle.imports import closure
@@ -133,6 +136,19 @@ def sides(pair):
 def closing_words(headline):
     """What a finished run says last: its headline table, if that is what was asked for."""
     return Path(headline).read_text(encoding="utf-8") if Path(headline).exists() else ""
+
+
+def pass_sigterm_on():
+    """Whoever takes the machine away tells Snakemake alone, and Snakemake waits for its jobs: they are told, too."""
+    waits = signal.getsignal(signal.SIGTERM)
+
+    def stop(*arguments):
+        for process in psutil.Process().children(recursive=True):
+            if process.name() not in ("sh", "bash"):  # a shell would go before its job has saved
+                process.terminate()
+        waits(*arguments)
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 for variable, value in JOB_ENVIRONMENT.items():

@@ -1,8 +1,8 @@
 """Asks contrastive models whether pictures agree with their captions."""
 
-from dalle.joblog import job_log
+from dalle.joblog import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from pathlib import Path
 
     from eval.agreement import write_agreement

@@ -1,8 +1,8 @@
 """Caches the image codes of the training pictures."""
 
-from dalle.joblog import job_log
+from dalle.joblog import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from pathlib import Path
 
     from dalle.systems.codes import write_codes

@@ -1,8 +1,8 @@
 """What each rule cost."""
 
-from dalle.joblog import job_log
+from dalle.joblog import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from eval.tables import write_cost
 
     write_cost(list(snakemake.input), snakemake.output.parquet)

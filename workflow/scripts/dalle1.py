@@ -1,8 +1,8 @@
 """Decodes the distinct winners."""
 
-from dalle.joblog import job_log
+from dalle.joblog import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from pathlib import Path
 
     from dalle.systems.dalle1 import write_pictures

@@ -1,8 +1,8 @@
 """Says what there is of photographs and captions."""
 
-from dalle.joblog import job_log
+from dalle.joblog import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from pathlib import Path
 
     from dalle.data.report import write_data_report

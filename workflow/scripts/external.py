@@ -1,8 +1,8 @@
 """Takes in the pictures of another program."""
 
-from dalle.joblog import job_log
+from dalle.joblog import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from dalle.config.systems import External
     from dalle.systems.external import write_external
 

@@ -1,8 +1,8 @@
 """Extracts the features of every archive at one blur radius."""
 
-from dalle.joblog import job_log
+from dalle.joblog import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from eval.extractors import load_extractor
     from eval.features import write_features
     from eval.protocols.protocol import load_protocol

@@ -1,8 +1,8 @@
 """What people are shown of a comparison."""
 
-from dalle.joblog import job_log
+from dalle.joblog import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from dalle.config.human import Human
     from eval.human.pictures import Contestant
     from eval.human.questionnaire import Questionnaire

@@ -1,8 +1,8 @@
 """Grades every picture."""
 
-from dalle.joblog import job_log
+from dalle.joblog import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from pathlib import Path
 
     from eval.grounding import write_image_scores

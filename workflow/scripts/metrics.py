@@ -1,8 +1,8 @@
 """Every metric of every system, suite, N, blur radius and reference."""
 
-from dalle.joblog import job_log
+from dalle.joblog import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from eval.shown import Shown
     from eval.sweep import Rules, write_metrics
 

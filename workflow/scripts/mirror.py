@@ -1,8 +1,8 @@
 """Mirrors the finished results into MLflow runs."""
 
-from dalle.joblog import job_log
+from dalle.joblog import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from pathlib import Path
 
     from eval.track import mirror

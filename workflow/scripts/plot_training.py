@@ -1,8 +1,8 @@
 """The training curves."""
 
-from dalle.joblog import job_log
+from dalle.joblog import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from eval.plots import plot_training
 
     plot_training(dict(snakemake.input.items()), snakemake.output[0])

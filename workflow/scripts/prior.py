@@ -1,8 +1,8 @@
 """Trains stage 2."""
 
-from dalle.joblog import job_log
+from dalle.joblog import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from pathlib import Path
 
     from dalle.config.models import Prior

@@ -1,8 +1,8 @@
 """Real pictures as a system: the floor of what compares sets, or the ceiling of what looks at captions."""
 
-from dalle.joblog import job_log
+from dalle.joblog import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from dalle.systems.oracle import write_real
 
     made = snakemake.output

@@ -1,8 +1,8 @@
 """Originals over their reconstructions."""
 
-from dalle.joblog import job_log
+from dalle.joblog import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from eval.grids import reconstruction_grid
 
     reconstruction_grid(**dict(snakemake.input.items()), out=snakemake.output[0])

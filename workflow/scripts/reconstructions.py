@@ -1,8 +1,8 @@
 """What the codes allow: real pictures through the dVAE."""
 
-from dalle.joblog import job_log
+from dalle.joblog import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from pathlib import Path
 
     from dalle.systems.oracle import write_reconstructions

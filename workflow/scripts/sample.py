@@ -1,8 +1,8 @@
 """Draws one block of candidates for one shard of each suite."""
 
-from dalle.joblog import job_log
+from dalle.joblog import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from pathlib import Path
 
     from dalle.config.sampling import Sampling

@@ -1,8 +1,8 @@
 """Samples under their captions."""
 
-from dalle.joblog import job_log
+from dalle.joblog import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from eval.grids import sample_grid
 
     shown = {"system": "dalle1", "suite": snakemake.wildcards.suite}

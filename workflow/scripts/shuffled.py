@@ -1,8 +1,8 @@
 """What chance gives: our pictures under other captions."""
 
-from dalle.joblog import job_log
+from dalle.joblog import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from dalle.systems.oracle import write_shuffled
 
     given, made = snakemake.input, snakemake.output

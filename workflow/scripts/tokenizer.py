@@ -1,8 +1,8 @@
 """Learns the byte pairs of the captions."""
 
-from dalle.joblog import job_log
+from dalle.joblog import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from dalle.config.models import Tokenizer
     from dalle.tokenizer import train_tokenizer
 

@@ -1,8 +1,8 @@
 """Finds the best candidate of the first N, for every N."""
 
-from dalle.joblog import job_log
+from dalle.joblog import job
 
-with job_log(snakemake.log[0]):
+with job(snakemake):
     from dalle.rerank import write_winners
 
     write_winners(list(snakemake.input), snakemake.output[0], tuple(snakemake.params.n_candidates))

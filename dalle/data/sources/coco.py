@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dalle.data.sources.table import Source, differences, file_reader, files_below, make_source, refuse
+from dalle.manifest import leads_outside
 
 SPLITS = ("train", "val")
 
@@ -55,6 +56,7 @@ def read_karpathy(folder: str | Path, file: str | Path) -> Source:
     said = _read(file, images={"filepath", "filename", "split", "cocoid", "sentences"})["images"]
     files = [f"{image['filepath']}/{image['filename']}" for image in said]
     folders = sorted({image["filepath"] for image in said})
+    refuse(str(file), {"folders outside": [name for name in folders if leads_outside(name)]})
     there = [f"{name}/{picture}" for name in folders for picture in files_below(folder / name, (".jpg",))]
     silent = [name for name, image in zip(files, said, strict=True) if not image["sentences"]]
     refuse(str(folder), differences(files, there, file.name) | {"pictures without a caption": silent})

@@ -16,6 +16,7 @@ from weakref import finalize
 from dalle.data.crops import shrink
 from dalle.data.sources.table import Source, differences, files_below, make_source, refuse
 from dalle.images import ROW_GROUP, Picture, decode_picture
+from dalle.manifest import picture_bytes
 from dalle.provenance import atomic
 
 if TYPE_CHECKING:
@@ -62,13 +63,13 @@ def read_parquet(paths: Mapping[str, Iterable[str | Path]], columns: "Columns") 
 
 def read_hub(name: str, revision: str, columns: "Columns") -> Source:
     """A data set on the hub, kept in the user's cache of ``datasets``."""
-    return _of_splits(_load(name, revision=revision), name, columns, None)
+    return _of_splits(_load(name, revision=revision), name, columns, None, is_by_name=True)
 
 
 def _loaded(name: str, columns: "Columns", root: Path | None, builder: str, **where: Any) -> Source:
     """Local files through ``datasets``; its copy lies in a temporary folder for as long as the source is in use."""
     copy = TemporaryDirectory()  # not the user's cache, which knows a file by its name and time
-    source = _of_splits(_load(builder, cache_dir=copy.name, **where), name, columns, root)
+    source = _of_splits(_load(builder, cache_dir=copy.name, **where), name, columns, root, root is not None)
     finalize(source.read, copy.cleanup)
     return source
 
@@ -97,7 +98,9 @@ class Part:
         return self.dataset[row : row + 1][self.column][0]
 
 
-def _of_splits(splits: "Mapping[str, Dataset]", name: str, columns: "Columns", root: Path | None) -> Source:
+def _of_splits(
+    splits: "Mapping[str, Dataset]", name: str, columns: "Columns", root: Path | None, is_by_name: bool
+) -> Source:
     """One source of all splits. Below ``root`` a file is one picture, however many rows have it."""
     from datasets import Image
 
@@ -111,7 +114,7 @@ def _of_splits(splits: "Mapping[str, Dataset]", name: str, columns: "Columns", r
 
     def read(picture: int) -> bytes:
         part = next(part for part in reversed(parts) if part.first <= picture)
-        return _bytes(part.cell(picture - part.first))
+        return picture_bytes(part.cell(picture - part.first), is_by_name)
 
     return make_source(name, [row | {"prompt_id": number} for number, row in enumerate(rows)], read)
 
@@ -149,11 +152,6 @@ def _image_column(features: "Features", name: str) -> str:
     return found[0]
 
 
-def _bytes(cell: Cell | None) -> bytes:
-    data, path = (cell or {}).get("bytes"), (cell or {}).get("path")
-    return data or (Path(path).read_bytes() if path else b"")
-
-
 def keep_of_stream(name: str, out: str | Path, side: int, num: int | None = None, **where: Any) -> dict[str, int]:
     """Reads a split of a data set as a stream and keeps of each picture what has ``side`` pixels in the shorter side.
 
@@ -180,7 +178,7 @@ def _kept(
 ) -> Iterator[dict[str, Any]]:
     for number, cells in enumerate(stream):
         try:
-            pixels, _ = decode_picture(_bytes(cells[column]), f"{name}, row {number}")
+            pixels, _ = decode_picture(picture_bytes(cells[column], is_by_name=False), f"{name}, row {number}")
         except ValueError:
             counts[LEFT_OUT] += 1
         else:

@@ -1,0 +1,36 @@
+"""Seals: the SHA-256 of every file that a job made, kept apart from it, so that nobody learns from damaged files.
+
+Below the folder of an experiment, the seal of ``codes/train.npy`` is ``seals/codes/train.npy.sha256``. Its one line is
+as sha256sum writes it, for the experiment's folder. Files from outside, and files made without a seal, have none.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from dalle.provenance import atomic, file_digest
+
+
+def seal(files: Iterable[str | Path], results: str | Path) -> None:
+    """Keep what these files are now."""
+    for file in map(Path, files):
+        with atomic(_seal_of(file, Path(results))) as temporary:
+            line = f"{file_digest(file)}  {file.relative_to(results).as_posix()}\n"
+            temporary.write_text(line, encoding="utf-8")
+
+
+def check_seals(files: Iterable[str | Path], results: str | Path) -> None:
+    """Raises ValueError that names the first of these files that is no longer what its job made."""
+    for file in map(Path, files):
+        if not file.is_relative_to(results) or not (kept := _seal_of(file, Path(results))).exists():
+            continue
+        meant, found = kept.read_text(encoding="utf-8").partition(" ")[0], file_digest(file)
+        if found != meant:
+            raise ValueError(
+                f"{file} is not what its job made: its SHA-256 is {found[:16]}…, it was {meant[:16]}…. Delete it, and "
+                f"the same command makes it anew; to go on with it as it is, delete {kept}"
+            )
+
+
+def _seal_of(file: Path, results: Path) -> Path:
+    inner = file.relative_to(results)
+    return results / "seals" / inner.with_name(f"{inner.name}.sha256")
