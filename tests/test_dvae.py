@@ -1,5 +1,6 @@
 """The dVAE: its densities, divergences and schedules in closed form; eight pictures are learnt; codes go both ways."""
 
+import shutil
 from math import exp, log, log1p
 
 import numpy as np
@@ -278,10 +279,26 @@ def test_a_random_start_follows_from_the_seed_and_does_not_look_at_pictures():
 
 def test_an_archive_becomes_its_codes(learnt, tmp_path):
     folder, _ = learnt
-    write_codes(folder, folder.parent / "1.parquet", tmp_path / "codes" / "train.npy")
-    codes = np.load(tmp_path / "codes" / "train.npy")
+    write_codes(folder, folder.parent / "1.parquet", tmp_path / "codes" / "train.npy", tmp_path / "store")
+    codes = np.load(tmp_path / "codes" / "train.npy", mmap_mode="r")
+    assert isinstance(codes, np.memmap)
     assert codes.dtype == np.uint16
     assert np.array_equal(codes, encode_pictures(load_dvae(folder), read_archive(folder.parent / "1.parquet")[1]))
+
+
+def test_codes_are_kept_by_the_content_of_pictures_and_dvae(learnt, tmp_path):
+    folder, archive, store = learnt[0], learnt[0].parent / "1.parquet", tmp_path / "store"
+    write_codes(folder, archive, tmp_path / "first.npy", store)
+    (kept,) = store.iterdir()
+    grids = np.load(kept)
+    np.save(kept, grids + 1)  # who finds this has not encoded
+    elsewhere = shutil.copytree(folder, tmp_path / "elsewhere")
+    write_codes(elsewhere, shutil.copy(archive, tmp_path / "other.parquet"), tmp_path / "second.npy", store)
+    assert np.array_equal(np.load(tmp_path / "second.npy"), grids + 1)
+    write_codes(folder, folder.parent / "0.parquet", tmp_path / "third.npy", store)
+    shutil.copy(folder / "start.safetensors", elsewhere / "weights.safetensors")
+    write_codes(elsewhere, archive, tmp_path / "fourth.npy", store)
+    assert len(list(store.iterdir())) == 3
 
 
 @pytest.mark.parametrize(("sizes", "says"), [((16, 20), r"\[\(16, 16\), \(20, 20\)\]"), ((18, 18), r"\[\(18, 18\)\]")])

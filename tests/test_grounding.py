@@ -224,3 +224,14 @@ def test_references_that_are_not_what_they_say_leave_no_table(run, tmp_path):
     with pytest.raises(ValueError, match=r"the reader is right on \d+ of 10 real pictures"):
         write_table(run, tmp_path / "tables", references=references)
     assert not (tmp_path / "tables").exists()
+
+
+def test_of_photographs_nothing_is_graded(run, tmp_path):
+    """What needs no scene stays: distances between pictures, scores of the reranker, agreement with the caption."""
+    for suite in SUITES:
+        rows, pixels = read_archive(run / f"data/{suite}.parquet")
+        write_archive(tmp_path / f"data/{suite}.parquet", rows.assign(scene=""), pixels)
+    references = [tmp_path / f"data/{suite}.parquet" for suite in SUITES]
+    table = write_table(run, tmp_path, references=references, candidates=[])
+    assert set(table["metric"]) == {"psnr", "rerank_score", "clip_cos"}
+    assert not (tmp_path / "reader.json").exists()

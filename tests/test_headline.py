@@ -87,3 +87,27 @@ def test_reranker_data_and_places_are_named(headline, tmp_path):
 def test_tables_fit_a_terminal_and_carry_no_colours(headline, tmp_path):
     assert max(len(line) for line in headline.splitlines() if str(tmp_path) not in line) <= 100
     assert "\x1b" not in headline
+
+
+def test_photographs_have_what_a_model_says_instead_of_grades(tmp_path):
+    rows = [
+        _row("dalle1", 4, "fid", 81.26, low=80, high=83),
+        _row("dalle1", 4, "clip_cos", 0.2181, low=0.21, high=0.226),
+        _row("dalle1", 4, "r_precision", 0.25, low=0.1, high=0.5),
+        _row("original", 1, "clip_cos", 0.3, low=0.29, high=0.31),
+    ]
+    pd.DataFrame(rows).to_parquet(tmp_path / "metrics.parquet")
+    pd.DataFrame({"suite": ["val"] * 4, "overlap": [True, False, False, False]}).to_parquet(tmp_path / "o.parquet")
+    (tmp_path / "clip.json").write_text("{}")
+    report = {"pictures": {"train": 30}, "overlap": {"val": {"captions": 0.0625}}}
+    (tmp_path / "data.json").write_text(json.dumps(report))
+    inputs = [tmp_path / name for name in ("metrics.parquet", "clip.json", "data.json", "o.parquet")]
+    write_headline(*inputs, tmp_path / "headline.txt", [])
+    text = (tmp_path / "headline.txt").read_text(encoding="utf-8")
+    assert _cells(text, "dalle1") == [
+        ["dalle1", "4", "81.3", "±", "1.5", "0.218", "±", "0.008", "25.0", "[10.0", "–", "50.0]"]
+    ]
+    assert _cells(text, "original") == [["original", "1", "0.300", "±", "0.010"]]
+    assert "captions also in training: val 6.2 %" in text
+    assert "near-duplicate in training: val 25.0 %" in text
+    assert "right %" not in text and "chance 50 %" not in text

@@ -7,6 +7,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from dalle.config.reading import load_config
 from dalle.models.attention import cell_mask
 from dalle.models.transformer import Shape, Transformer
 from dalle.plan.cost import (
@@ -34,7 +35,7 @@ from dalle.plan.traffic import (
     sent_numbers,
     within_machine_bytes,
 )
-from dalle.plan.work import prior_without_numbers
+from dalle.plan.work import prior_without_numbers, read_work
 from dalle.provenance import ROOT
 
 PAPER_SHAPE = Shape(3968, 62, 64, 11, text_context=256, text_vocab=16_384, grid=32, codes=8192)
@@ -168,7 +169,7 @@ def test_every_shipped_config_has_a_plan(config: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"chip": "Z80"}, "chip 'Z80' is not known; known are V100, A100, H100, H200"),
+        ({"chip": "Z80"}, "chip 'Z80' is not known; known are V100, RTX4090, A100, H100, H200"),
         ({"gpus": 3, "machine": 1}, "3 GPUs cannot share prior.optimisation.batch_size = 32"),
         ({"gpus": 12, "machine": 8}, "12 GPUs, 8 a machine: allowed are whole machines"),
         ({"gpus": 0, "machine": 1}, "0 GPUs, 1 a machine"),
@@ -187,3 +188,29 @@ def test_a_missing_or_mistyped_config_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"prior\.widht is unknown; did you mean width\?"):
         plan(tmp_path / "typo.yaml")
     assert find_chip("H100").flops == 989e12
+
+
+# Photographs
+
+
+@pytest.mark.parametrize(
+    ("data", "pairs", "prompts"),
+    [
+        ({"kind": "coco", "folder": "x"}, 118_287, 5_000),
+        ({"kind": "coco", "folder": "x", "year": 2014, "captions": "all", "prompts": 30_000}, 82_783, 30_000),
+        ({"kind": "coco", "folder": "x", "karpathy": "k", "train": ["train", "restval"], "views": 5}, 566_435, 5_000),
+        ({"kind": "cub", "folder": "x"}, 8_855, 29_330),
+        ({"kind": "cub", "folder": "x", "captions": "one", "held_back": 0.5, "pictures": 100}, 100, 1_466),
+        ({"kind": "imagefolder", "folder": "x", "pictures": 300, "prompts": 70, "views": 2}, 600, 70),
+    ],
+)
+def test_pictures_and_prompts_are_those_of_the_published_sets(data: dict, pairs: int, prompts: int) -> None:
+    work = read_work(load_config({"experiment": "x", "data": data}))
+    assert (work.pairs, work.prompts, work.suites) == (pairs, prompts, 1)
+
+
+def test_of_anybodys_photographs_the_settings_must_say_how_many() -> None:
+    with pytest.raises(
+        ValueError, match=r"only the source knows .* imagefolder holds; set data\.pictures and data\.pro"
+    ):
+        read_work(load_config({"experiment": "x", "data": {"kind": "imagefolder", "folder": "x"}}))

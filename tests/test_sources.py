@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dalle.config.data import Columns
+from dalle.config.data import Columns, Cub
+from dalle.data.sources.doors import open_source
 from dalle.data.sources.folder import LEFT_OUT, keep_of_stream, read_hub, read_imagefolder, read_parquet
 from dalle.data.sources.shards import read_shards
 from dalle.data.sources.table import make_source, measured
@@ -217,3 +218,10 @@ def test_of_a_stream_small_pictures_are_kept(tmp_path, caplog):
     assert (pixels[0] == np.array([1, 2, 254])).all()
     counts = keep_of_stream("webdataset", out, side=12, num=1, split="train", data_files={"train": str(shard)})
     assert counts["kept"] == 1
+
+
+def test_a_set_that_is_not_there_is_said_to_be_missing_and_what_belongs_there():
+    with pytest.raises(
+        ValueError, match=r"data\.folder: nowhere is not there; needed is a folder with images\.txt.*Reed"
+    ):
+        open_source(Cub(folder="nowhere"))

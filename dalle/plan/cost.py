@@ -27,6 +27,7 @@ CHIPS = {
     chip.name: chip
     for chip in (
         Chip("V100", 125e12, 16 * GIB, 0.9e12),
+        Chip("RTX4090", 165e12, 24 * GIB, 1.01e12),
         Chip("A100", 312e12, 80 * GIB, 2.04e12),
         Chip("H100", 989e12, 80 * GIB, 3.35e12),
         Chip("H200", 989e12, 141 * 10**9, 4.8e12),

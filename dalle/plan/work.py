@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from dalle.config.data import Photographs, Scenes
 from dalle.config.experiment import Experiment
 from dalle.config.models import DVAE
 from dalle.config.training import Optimisation
@@ -31,9 +32,22 @@ class Work:
     jobs: int  # that draw candidates
 
 
+# Pictures of each split of the published sets, by kind and edition, and captions of each picture.
+PUBLISHED = {
+    ("coco", "2014"): {"train": 82_783, "val": 40_504},
+    ("coco", "2017"): {"train": 118_287, "val": 5_000},
+    ("coco", "Karpathy"): {"train": 82_783, "restval": 30_504, "val": 5_000, "test": 5_000},
+    ("cub", "classes"): {"train": 8_855, "test": 2_933},
+    ("cub", "pictures"): {"train": 5_994, "test": 5_794},
+}
+CAPTIONS = {"coco": 5, "cub": 10}
+
+
 def read_work(experiment: Experiment) -> Work:
-    """The experiment's numbers."""
+    """The experiment's numbers. Raises ValueError for photographs whose number neither settings nor we know."""
     prior, data, sampling = experiment.prior, experiment.data, experiment.sampling
+    count = _of_scenes if experiment.is_of_scenes else _of_photographs
+    pairs, prompts = count(data, prior.uncaptioned)
     shape = Shape(
         width=prior.width,
         heads=prior.heads,
@@ -49,13 +63,36 @@ def read_work(experiment: Experiment) -> Work:
         prior=prior.optimisation,
         dvae=experiment.dvae,
         image_size=data.image_size,
-        pairs=data.train + (data.uncaptioned if prior.uncaptioned else 0),
-        prompts=data.val + data.zeroshot,
-        suites=2,
+        pairs=pairs,
+        prompts=prompts,
+        suites=len(data.suites),
         candidates=sampling.n_candidates[-1],
         rows=sampling.rows,
         jobs=sampling.shards * sampling.blocks,
     )
+
+
+def _of_scenes(data: Scenes, uncaptioned: bool) -> tuple[int, int]:
+    return data.train + (data.uncaptioned if uncaptioned else 0), data.val + data.zeroshot
+
+
+def _of_photographs(data: Photographs, uncaptioned: bool) -> tuple[int, int]:
+    """Pairs to train on and prompts: of the published set, if the settings do not ask for fewer; nothing filtered."""
+    splits = PUBLISHED.get((data.kind, _edition(data)), {})
+    known = sum(splits.get(split, 0) for split in data.train)
+    pictures = min(filter(None, (known, data.pictures)), default=0)
+    described = round(splits.get(data.val, 0) * (1 - data.held_back))
+    captions = described * (1 if data.captions == "one" else CAPTIONS.get(data.kind, 1))
+    prompts = min(filter(None, (captions, data.prompts)), default=0)
+    if not (pictures and prompts):
+        raise ValueError(f"data: only the source knows how much {data.kind} holds; set data.pictures and data.prompts")
+    return pictures * (data.views + (data.dvae_views if uncaptioned else 0)), prompts
+
+
+def _edition(data: Photographs) -> str:
+    if data.kind == "coco":
+        return "Karpathy" if data.karpathy else str(data.year)
+    return data.split if data.kind == "cub" else ""
 
 
 def dvae_without_numbers(settings: DVAE) -> "DiscreteVAE":

@@ -41,10 +41,10 @@ def train_prior(
     folder, words = Path(folder), Tokenizer(tokenizer)
     pairs = [_read_pairs(*files, codes_k) for files in zip(archives, codes, strict=True)]
     captions = [caption for some, _ in pairs for caption in some]
-    grids = np.concatenate([some for _, some in pairs])
+    grids = _joined([some for _, some in pairs])
     torch.manual_seed(seed_for(seed, "prior", "start"))
     model = Transformer(prior_shape(settings, context, words.vocab_size, grids.shape[-1], codes_k))
-    flat = torch.from_numpy(grids.reshape(len(grids), -1).astype(np.int32))
+    flat = torch.from_numpy(grids.reshape(len(grids), -1))
     seen = len(flat) - min(HELD_OUT, len(flat) // 20)
     text = torch.from_numpy(_encode(words, captions[:seen], context, seed))
     held_out = torch.from_numpy(words.encode(captions[seen:], context))
@@ -60,13 +60,19 @@ def train_prior(
 def _read_pairs(
     archive: str | Path, codes: str | Path, codes_k: int
 ) -> tuple[list[str], UInt16[np.ndarray, "pairs grid grid"]]:
-    captions, grids = read_rows(archive)["caption"].tolist(), np.load(codes)
+    captions = read_rows(archive)["caption"].tolist()
+    grids = np.load(codes, mmap_mode="c")  # mapped, not read: "r" would do, but PyTorch warns of what is read-only
     if len(captions) != len(grids) or grids.max() >= codes_k:
         raise ValueError(
             f"{codes}: {len(grids)} grids with codes up to {grids.max()} for the {len(captions)} captions of {archive} "
             f"and dvae.codes = {codes_k}"
         )
     return captions, grids
+
+
+def _joined(parts: list[UInt16[np.ndarray, "_ grid grid"]]) -> UInt16[np.ndarray, "pairs grid grid"]:
+    """All of them in one array; a single one stays where it is, on the disk."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def prior_shape(settings: Prior, context: int, text_vocab: int, grid: int, codes: int) -> Shape:

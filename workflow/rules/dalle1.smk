@@ -43,6 +43,7 @@ rule codes:
         "../../environment.yml"
     threads: 1
     params:
+        store=untracked("results/code-store"),
         code=code_of("codes"),
     script:
         "../scripts/codes.py"

@@ -7,4 +7,5 @@ with job(snakemake):
 
     from dalle.systems.codes import write_codes
 
-    write_codes(Path(snakemake.input.dvae).parent, snakemake.input.pictures, snakemake.output[0])
+    given, store = snakemake.input, snakemake.params.store
+    write_codes(Path(given.dvae).parent, given.pictures, snakemake.output[0], store)

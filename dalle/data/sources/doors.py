@@ -1,5 +1,6 @@
 """Which door leads to which source: one for each ``kind`` of the settings."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dalle.data.sources.coco import SPLITS, read_coco, read_karpathy
@@ -18,10 +19,24 @@ DOORS = {
     "webdataset": lambda given: read_shards(given.paths, given.columns),
     "hub": lambda given: read_hub(given.hub, given.revision, given.columns),
 }
+# What lies in the folder of a set that has one.
+LAYOUTS = {
+    "coco": "annotations/ and the folders of pictures, as MS-COCO's own archives unpack",
+    "cub": "images.txt, classes.txt and images/, as CUB_200_2011.tgz unpacks, and the captions of Reed et al.",
+    "imagefolder": "pictures, and metadata.csv (file_name, caption) beside them",
+}
 
 
 def open_source(settings: "Photographs") -> Source:
-    """The source that the settings describe. Raises ValueError as its door does."""
+    """The source that the settings describe.
+
+    Raises ValueError as its door does, and where there is no folder, saying what belongs there.
+    """
+    if settings.kind in LAYOUTS and not Path(settings.folder).is_dir():
+        raise ValueError(
+            f"data.folder: {settings.folder} is not there; needed is a folder with {LAYOUTS[settings.kind]}. "
+            "docs/data.md says where to get them"
+        )
     return _coco(settings) if settings.kind == "coco" else DOORS[settings.kind](settings)
 
 
