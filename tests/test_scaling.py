@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from dalle.training.scaling import PAUSE, BranchScales, add_scaled, may_update, unscale
+from dalle.models.branches import add_scaled
+from dalle.training.scaling import PAUSE, BranchScales, may_update, unscale
 
 GOOD, BAD = torch.tensor([True]), torch.tensor([False])
 

@@ -2,30 +2,21 @@
 
 Activation gradients fall from the last block to the first by more than float16's exponents can hold: under one scale
 for all, some branch overflows or another becomes zero. Here the identity path is float32 and unscaled, and each branch
-(attention, MLP) works in float16 with a scale of its own:
-
-    forward    x ─────────────────────────────(+)──►     x float32
-                └─ to float16 ─► branch ─► to float32 ┘
-    backward   ◄─(+)──────────────────────────── g       g float32
-                  └─ filter ◄─ ÷ scale ◄─ branch ◄─ × scale ┘
-
-The filter makes zeros of what is not finite in the activation gradient: otherwise one bad branch would lower the scales
-of all branches before it. On the gradients of the branch's own weights nothing is filtered: by them a branch that
-overflowed is known. bfloat16 has float32's exponents and needs none of this.
+(attention, MLP) works in float16 with a scale of its own: how is said in dalle/models/branches.py, here stands how the
+scales are found. On the gradients of a branch's own weights nothing is filtered: by them a branch that overflowed is
+known. bfloat16 has float32's exponents and needs none of this.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 from torch import Tensor, nn
 
 STEPS = 1000  # exponents are counted in thousandths: a good update raises a scale by one, that is by 2^(1/1000)
 START, LOWEST, HIGHEST = 13 * STEPS, 7 * STEPS, 24 * STEPS
 DIVISION = STEPS // 2  # a bad update divides by √2
 PAUSE = 125  # updates between two divisions of a scale, at least
-
-Branch = Callable[[Float[Tensor, "..."]], Float[Tensor, "..."]]
 
 
 class BranchScales:
@@ -65,43 +56,6 @@ class BranchScales:
             raise ValueError(f"scales of {given} residual branches; allowed are those of {wanted}")
         self.exponents.copy_(state["exponents"])
         self.since_division.copy_(state["since_division"])
-
-
-def add_scaled(
-    x: Float32[Tensor, "*shape"], branch: Branch, scale: Float32[Tensor, ""], dtype: torch.dtype = torch.float16
-) -> Float32[Tensor, "*shape"]:
-    """x + branch(x): the branch in ``dtype`` both ways, its backward pass multiplied by ``scale``.
-
-    The gradients of x are the unscaled ones. Those of the branch's weights are ``scale`` times as large until
-    :func:`unscale` has seen them.
-    """
-    return x + _Leave.apply(branch(_Enter.apply(x, scale, dtype)), scale)
-
-
-class _Enter(torch.autograd.Function):
-    """Forward: into 16 bit. Backward: out of it, unscaled and filtered."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
-        ctx.scale = scale
-        return x.to(dtype)
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return torch.nan_to_num(gradient.float() / ctx.scale, nan=0.0, posinf=0.0, neginf=0.0), None, None
-
-
-class _Leave(torch.autograd.Function):
-    """Forward: out of 16 bit. Backward: into it, scaled."""
-
-    @staticmethod
-    def forward(ctx, y: Tensor, scale: Tensor) -> Tensor:
-        ctx.scale, ctx.dtype = scale, y.dtype
-        return y.float()
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        return (gradient * ctx.scale).to(ctx.dtype), None
 
 
 @torch.no_grad()
