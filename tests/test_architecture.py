@@ -14,7 +14,7 @@ Sources = dict[str, str]  # path relative to the root → text
 
 DALLE_ROWS = [
     {"config", "provenance", "seeding"},
-    {"imports", "seals"},
+    {"hardware", "imports", "seals"},
     {"joblog"},
     {"images"},
     {"manifest"},

@@ -1,30 +1,19 @@
-"""Closed forms of the step size, the average and the split of the parameters."""
+"""Closed forms of the average, the decay and the split of the parameters."""
 
 import pytest
 import torch
 from torch import nn
 
 from dalle.config.training import Optimisation
+from dalle.training.average import ema_decay, start_average, update_average
 from dalle.training.optim import (
+    clip_second_moments,
     decay_groups,
-    ema_decay,
-    learning_rate,
     make_optimizers,
     set_learning_rate,
-    start_average,
-    update_average,
 )
 
 SETTINGS = Optimisation(steps=101, learning_rate=1.0, warmup=10, weight_decay=0.5)
-
-
-def test_the_step_size_warms_up_peaks_and_ends_at_a_tenth():
-    assert learning_rate(SETTINGS, 0) == pytest.approx(0.1)
-    assert learning_rate(SETTINGS, 9) == learning_rate(SETTINGS, 10) == 1.0
-    assert learning_rate(SETTINGS, 55) == pytest.approx(0.55)  # half-way: the mean of peak and end
-    assert learning_rate(SETTINGS, 100) == pytest.approx(0.1)
-    falling = [learning_rate(SETTINGS, step) for step in range(10, 101)]
-    assert falling == sorted(falling, reverse=True)
 
 
 def test_only_matrices_decay_and_the_groups_are_a_partition():
@@ -34,6 +23,12 @@ def test_only_matrices_decay_and_the_groups_are_a_partition():
     assert [parameter.shape for parameter in decayed["params"]] == [(5, 4), (3, 4)]
     assert [parameter.shape for parameter in kept["params"]] == [(4,), (4,)]
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.5, 0.0)
+
+
+def test_all_weights_decay_if_that_is_wanted():
+    model = nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 3))
+    decayed, kept = decay_groups(model.parameters(), 0.5, "all")
+    assert (len(decayed["params"]), len(kept["params"])) == (4, 0)
 
 
 def test_a_parameter_used_twice_is_trained_once():
@@ -52,6 +47,38 @@ def test_without_gradient_a_matrix_shrinks_by_the_decay_alone():
     optimizer.step()
     torch.testing.assert_close(model.weight.data, before["weight"] * (1 - 0.2 * 0.5))
     torch.testing.assert_close(model.bias.data, before["bias"])
+
+
+def test_the_absolute_convention_takes_the_decay_itself_at_the_peak():
+    settings = Optimisation(steps=1, learning_rate=0.02, weight_decay=0.3, weight_decay_convention="absolute")
+    model = nn.Linear(2, 2)
+    before = model.weight.detach().clone()
+    optimizers = make_optimizers(model, settings)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    for share in (1.0, 0.5):
+        set_learning_rate(optimizers, share * 0.02)
+        optimizers[0].step()
+    torch.testing.assert_close(model.weight.data, before * (1 - 0.3) * (1 - 0.15))
+
+
+def test_epsilon_is_what_tiny_gradients_are_measured_against():
+    model = nn.Linear(1, 1, bias=False)
+    before = model.weight.item()
+    settings = Optimisation(steps=1, learning_rate=1.0, epsilon=1.0, weight_decay=0)
+    [optimizer] = make_optimizers(model, settings)
+    model.weight.grad = torch.full((1, 1), 1e-3)
+    optimizer.step()
+    assert before - model.weight.item() == pytest.approx(1e-3 / (1e-3 + 1.0), rel=1e-3)
+
+
+def test_second_moments_are_cut_at_a_value():
+    model = nn.Linear(2, 1, bias=False)
+    optimizers = make_optimizers(model, SETTINGS)  # β₂ 0.96: 4 % of the square is its first second moment
+    model.weight.grad = torch.tensor([[100.0, 1.0]])
+    optimizers[0].step()
+    clip_second_moments(optimizers, 5.0)
+    assert optimizers[0].state[model.weight]["exp_avg_sq"].tolist() == [[5.0, pytest.approx(0.04)]]
 
 
 class Blocks(nn.Module):
@@ -89,9 +116,10 @@ def test_muons_first_step_is_orthogonal_and_of_adamws_size():
 
 
 def test_the_averages_decay_grows_in():
-    assert ema_decay(0.99, 0) == pytest.approx(0.1)
-    assert ema_decay(0.99, 8) == pytest.approx(0.5)
-    assert ema_decay(0.99, 10_000) == 0.99
+    assert ema_decay(SETTINGS, 0) == pytest.approx(0.1)
+    assert ema_decay(SETTINGS, 8) == pytest.approx(0.5)
+    assert ema_decay(SETTINGS, 10_000) == 0.99
+    assert ema_decay(SETTINGS.model_copy(update={"ema_grows_in": False}), 0) == 0.99
 
 
 def test_the_average_is_the_weighted_mean_and_copies_integers():

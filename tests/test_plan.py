@@ -8,12 +8,11 @@ import torch
 from rich.console import Console
 
 from dalle.config.reading import load_config
+from dalle.hardware import CHIPS, GIB, Chip
 from dalle.models.attention import cell_mask
+from dalle.models.compression import default_rank, sent_numbers
 from dalle.models.transformer import Shape, Transformer
 from dalle.plan.cost import (
-    CHIPS,
-    GIB,
-    Chip,
     Cluster,
     candidates_bytes,
     checkpoint_bytes,
@@ -31,8 +30,6 @@ from dalle.plan.traffic import (
     between_machines_bytes,
     block_shards,
     compression,
-    default_rank,
-    sent_numbers,
     within_machine_bytes,
 )
 from dalle.plan.work import prior_without_numbers, read_work

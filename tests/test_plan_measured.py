@@ -14,13 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dalle.config.models import DVAE
 from dalle.config.training import Optimisation
+from dalle.hardware import GIB
 from dalle.models.attention import cell_mask
 from dalle.models.dvae import DiscreteVAE, gumbel_softmax, kl_to_uniform, logit_laplace
 from dalle.models.published_dvae import PublishedDVAE, PublishedShape
 from dalle.models.transformer import Shape, Transformer
-from dalle.plan.cost import (
-    GIB,
-)
 from dalle.plan.flops import counted_flops, dvae_loss, forward_flops, positions, seen_pairs, training_flops
 from dalle.plan.memory import (
     PAPER,

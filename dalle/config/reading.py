@@ -3,6 +3,7 @@
 from difflib import get_close_matches
 from pathlib import Path
 from reprlib import Repr
+from types import NoneType
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -71,7 +72,7 @@ def _keys_and_group(place: tuple[str | int, ...]) -> tuple[list[str], type[BaseM
         keys.append(str(part))
         if isinstance(inside, type) and issubclass(inside, BaseModel):
             group = inside
-            inside = group.model_fields[part].annotation if part in group.model_fields else None
+            inside = _present(group.model_fields[part].annotation) if part in group.model_fields else None
         else:
             inside = next(iter(get_args(inside)[1:]), None)  # of dict[str, External], whose keys are the user's
     return keys, group
@@ -81,3 +82,9 @@ def _kinds(annotation: Any) -> dict[str, type[BaseModel]]:
     """The kinds of a group that is one of several, by their names."""
     members = [each for each in get_args(annotation) if isinstance(each, type) and issubclass(each, BaseModel)]
     return {each.model_fields["kind"].default: each for each in members if "kind" in each.model_fields}
+
+
+def _present(annotation: Any) -> Any:
+    """What a key that may be null holds if it is not."""
+    members = [member for member in get_args(annotation) if member is not NoneType]
+    return members[0] if len(members) == 1 else annotation

@@ -2,37 +2,15 @@
 
 from dataclasses import dataclass
 
+from dalle.hardware import CHIPS, Chip
 from dalle.models.attention import cell_mask, layer_kinds
 from dalle.models.transformer import Shape
 from dalle.plan.memory import HALF, SINGLE
 from dalle.plan.parameters import PriorParameters
 
-GIB = 2**30
 HOUR = 3600
 CANDIDATE_FACTS = 32  # bytes beside a candidate's codes: caption, number, seed, log-likelihood
 CODE = 2  # bytes
-
-
-@dataclass(frozen=True)
-class Chip:
-    """A GPU by its data sheet: 16-bit matrix products, dense."""
-
-    name: str
-    flops: float  # a second
-    memory: int  # bytes
-    bandwidth: float  # of its memory, bytes a second
-
-
-CHIPS = {
-    chip.name: chip
-    for chip in (
-        Chip("V100", 125e12, 16 * GIB, 0.9e12),
-        Chip("RTX4090", 165e12, 24 * GIB, 1.01e12),
-        Chip("A100", 312e12, 80 * GIB, 2.04e12),
-        Chip("H100", 989e12, 80 * GIB, 3.35e12),
-        Chip("H200", 989e12, 141 * 10**9, 4.8e12),
-    )
-}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dalle.config.reading import load_config, read_yaml
+from dalle.models.compression import default_rank
 from dalle.plan.cost import (
     Cluster,
     candidates_bytes,
@@ -33,7 +34,6 @@ from dalle.plan.traffic import (
     PAPER_WIDTHS,
     between_machines_bytes,
     compression,
-    default_rank,
     within_machine_bytes,
 )
 from dalle.plan.work import Work, dvae_without_numbers, prior_without_numbers, read_work

@@ -6,14 +6,11 @@ Only this second exchange is compressed: instead of a gradient M of m × n, Powe
 Mᵀ·orthogonal(P) (n × r).
 """
 
-from collections.abc import Sequence
-
+from dalle.models.compression import Matrix, sent_numbers
 from dalle.models.transformer import Shape
 from dalle.plan.memory import HALF, SINGLE
 from dalle.plan.parameters import PriorParameters
 
-Matrix = tuple[int, int]
-RANK_STEP = 128
 PAPER_WIDTHS = {1920: 512, 2688: 640, 3968: 896}  # ranks by width (table 1)
 GPUS_A_MACHINE = 8
 
@@ -27,24 +24,10 @@ def block_shards(width: int, shards: int) -> list[Matrix]:
     return [(width, part)] * 4 + [(width, wide), (wide, width)]
 
 
-def sent_numbers(matrices: Sequence[Matrix], rank: int) -> int:
-    """Numbers that PowerSGD exchanges for ``matrices``: r(m + n) each, mn where that is not more."""
-    return sum(min(rank * (m + n), m * n) for m, n in matrices)
-
-
 def compression(width: int, rank: int, shards: int = GPUS_A_MACHINE) -> float:
     """The share that a total ``rank``, divided among the shards, saves: 1 - r(1/2 + 1/m)/d; 1 - 5r/(8d) for m = 8."""
     matrices = block_shards(width, shards)
     return 1 - sent_numbers(matrices, max(1, rank // shards)) / sum(m * n for m, n in matrices)
-
-
-def default_rank(width: int) -> int:
-    """The least multiple of 128 that is 7/31 of the width or more.
-
-    Ours: the paper found its ranks by trying (the least multiple of 128 without a gap in the loss), and this rule gives
-    its three: 512, 640, 896 for the widths 1920, 2688, 3968.
-    """
-    return -(-7 * width // (31 * RANK_STEP)) * RANK_STEP
 
 
 def all_reduce_bytes(payload: int, members: int) -> int:

@@ -10,11 +10,18 @@ from torch import Tensor, nn
 class Stage(nn.Module, ABC):
     """A network together with the data it learns from; the loop knows neither.
 
-    ``model`` is the part whose (averaged) weights are kept; ``examples`` is how many examples there are to draw from.
+    ``model`` is the part whose (averaged) weights are kept; ``examples`` is how many examples there are to draw from;
+    ``tokens`` how many of an example's tokens are learnt, for the log's tokens a second.
+
+    Some settings ask something of ``model``. With ``scaling: branch`` and PowerSGD it has ``branches`` (the parameters
+    of each residual branch, in order) and ``scales`` (a tensor of their gradients' scales, or None), with
+    ``checkpointing`` a flag of that name. A stage may have a method ``validate() -> dict``: ``loss``, and scalars worth
+    a column, of examples that it does not learn from.
     """
 
     model: nn.Module
     examples: int
+    tokens: int | None = None
 
     @abstractmethod
     def forward(

@@ -1,48 +1,45 @@
-"""The optimiser's facts: which weights decay, how large each step is, how the weights are averaged."""
+"""The optimisers: which weights each has, which of them decay, and where their second moments end."""
 
 from collections.abc import Iterable
-from math import cos, pi
+from typing import Any
 
 import torch
-from jaxtyping import Shaped
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from dalle.config.training import Optimisation
+from dalle.training.distributed import like, local
 
-LAST_SHARE = 0.1  # of the peak step size: where the cosine ends
-
-
-def learning_rate(settings: Optimisation, step: int) -> float:
-    """The step size of update ``step`` (0-based): linear warm-up to the peak, then a half cosine to a tenth of it.
-
-    The paper halves by hand on plateaus instead (§B.2); a cosine needs nobody to watch.
-    """
-    if step < settings.warmup:
-        return settings.learning_rate * (step + 1) / settings.warmup
-    position = (step - settings.warmup) / max(1, settings.steps - 1 - settings.warmup)
-    return settings.learning_rate * (LAST_SHARE + (1 - LAST_SHARE) * (1 + cos(pi * position)) / 2)
+Optimizers = list[torch.optim.Optimizer]
 
 
-def set_learning_rate(optimizers: list[torch.optim.Optimizer], value: float) -> None:
+def set_learning_rate(optimizers: Optimizers, value: float) -> None:
     """Every group of every optimiser has step size ``value``."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = value
 
 
-def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict]:
-    """Two parameter groups: matrices (and embeddings, kernels) decay; gains, biases and scalars do not.
+def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float, decayed: str = "matrices") -> list[dict]:
+    """Two parameter groups: what decays, and the rest. ``matrices`` are embeddings and kernels too; gains, biases and
+    scalars are not.
 
     Frozen parameters are in neither, one that is used twice is in one of them once.
     """
     trained = list(dict.fromkeys(parameter for parameter in parameters if parameter.requires_grad))
-    decayed = [parameter for parameter in trained if parameter.ndim >= 2]
-    kept = [parameter for parameter in trained if parameter.ndim < 2]
-    assert len(decayed) + len(kept) == len(trained), "the split of the parameters is not a partition"
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    falling = [parameter for parameter in trained if decayed == "all" or parameter.ndim >= 2]
+    kept = [parameter for parameter in trained if decayed != "all" and parameter.ndim < 2]
+    assert len(falling) + len(kept) == len(trained), "the split of the parameters is not a partition"
+    return [{"params": falling, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
 
 
-def make_optimizers(model: nn.Module, settings: Optimisation) -> list[torch.optim.Optimizer]:
+def step_decay(settings: Optimisation) -> float:
+    """The decay that torch wants, which multiplies it by the step size."""
+    absolute = settings.weight_decay_convention == "absolute"
+    return settings.weight_decay / settings.learning_rate if absolute else settings.weight_decay
+
+
+def make_optimizers(model: nn.Module, settings: Optimisation) -> Optimizers:
     """AdamW for all parameters; or, with ``optimiser: muon``, Muon for the blocks' matrices and AdamW for the rest.
 
     Muon's steps are scaled to AdamW's size, so one step size serves both. Raises ValueError where there are no blocks.
@@ -53,36 +50,38 @@ def make_optimizers(model: nn.Module, settings: Optimisation) -> list[torch.opti
         hidden = {name: p for name, p in trained.items() if p.ndim == 2 and name.startswith("blocks.")}
         if not hidden:
             raise ValueError("optimiser: muon is for models with blocks of matrices; allowed here is adamw")
-    rest = decay_groups((parameter for name, parameter in trained.items() if name not in hidden), settings.weight_decay)
+    decay = step_decay(settings)
+    others = (parameter for name, parameter in trained.items() if name not in hidden)
+    rest = decay_groups(others, decay, settings.decayed)
     # Fused: on two CPU cores too it is the fastest of the three implementations.
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(rest, lr=settings.learning_rate, betas=settings.betas, fused=True)
+    optimizers: Optimizers = [
+        torch.optim.AdamW(rest, lr=settings.learning_rate, betas=settings.betas, eps=settings.epsilon, fused=True)
     ]
     if hidden:
-        decay = settings.weight_decay
         step = {"lr": settings.learning_rate, "adjust_lr_fn": "match_rms_adamw"}
         optimizers.append(torch.optim.Muon(list(hidden.values()), weight_decay=decay, **step))
     return optimizers
 
 
-def ema_decay(ema: float, step: int) -> float:
-    """How much of the average survives update ``step`` (0-based).
-
-    Grows in, so that the average soon forgets the random start: 0.1, 0.18, 0.25 … up to ``ema``.
-    """
-    return min(ema, (1 + step) / (10 + step))
-
-
-def start_average(model: nn.Module) -> dict[str, Shaped[Tensor, "..."]]:
-    """A copy of ``model``'s state dict, where the average begins."""
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-
 @torch.no_grad()
-def update_average(average: dict[str, Shaped[Tensor, "..."]], model: nn.Module, decay: float) -> None:
-    """Moves ``average`` in place: average ← decay · average + (1 - decay) · weights. Integer buffers are copied."""
-    for name, value in model.state_dict().items():
-        if value.is_floating_point():
-            average[name].lerp_(value, 1 - decay)
-        else:
-            average[name].copy_(value)
+def clip_second_moments(optimizers: Optimizers, most: float) -> None:
+    """No running second moment of AdamW is more than ``most`` (paper §B.2: by value, at 5)."""
+    for optimizer in optimizers:
+        for state in optimizer.state.values():
+            if "exp_avg_sq" in state:
+                state["exp_avg_sq"].clamp_(max=most)
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Its state dict; of sharded moments, this process's shards."""
+    return tree_map_only(Tensor, local, optimizer.state_dict())
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Goes on from what :func:`optimizer_state` gave."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    placed = {
+        number: {what: like(value, parameters[number]) if value.ndim else value for what, value in moments.items()}
+        for number, moments in state["state"].items()
+    }
+    optimizer.load_state_dict({**state, "state": placed})

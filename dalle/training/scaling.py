@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor, nn
 
+from dalle.training.distributed import local
+
 STEPS = 1000  # exponents are counted in thousandths: a good update raises a scale by one, that is by 2^(1/1000)
 START, LOWEST, HIGHEST = 13 * STEPS, 7 * STEPS, 24 * STEPS
 DIVISION = STEPS // 2  # a bad update divides by √2
@@ -64,15 +66,16 @@ def unscale(
 ) -> Bool[Tensor, " branches"]:
     """Divides the gradients of each branch's weights by its scale, in place; True where all of them are finite.
 
-    To be called once an update, after the gradients were summed over processes: an infinity in one is then one in all,
-    and all agree. Where processes hold shards, the answer is the logical and of theirs.
+    To be called once an update. Where processes have gradients or shards of their own, the answer of all is the logical
+    and of theirs.
     """
     finite = torch.ones(len(branches), dtype=torch.bool, device=scales.device)
     for number, parameters in enumerate(branches):
         for parameter in parameters:
             if parameter.grad is not None:
-                parameter.grad.div_(scales[number])
-                finite[number] &= parameter.grad.isfinite().all()
+                gradient = local(parameter.grad)
+                gradient.div_(scales[number])
+                finite[number] &= gradient.isfinite().all()
     return finite
 
 
@@ -82,5 +85,5 @@ def may_update(finite: Bool[Tensor, " branches"], rest: Iterable[nn.Parameter]) 
     One bad branch skips the update of all weights, so that one count of updates holds for every moment of the
     optimiser; the paper says that updates are skipped, about 5 % of them, not whether those of other branches are.
     """
-    gradients = [parameter.grad for parameter in rest if parameter.grad is not None]
+    gradients = [local(parameter.grad) for parameter in rest if parameter.grad is not None]
     return bool(finite.all()) and all(bool(gradient.isfinite().all()) for gradient in gradients)
