@@ -101,9 +101,10 @@ def train(folder: Path, settings: Optimisation, stage: Stage | None = None) -> d
 
 def train_and_keep(folder: Path, settings: Optimisation, stage: Stage) -> None:
     """A job that leaves its weights as a file, and its words in job.log."""
-    with job_log(folder / "job.log"):
+    rank = os.environ.get("RANK", "0")
+    with job_log(folder / ("job.log" if rank == "0" else f"job-{rank}.log")):
         weights = train(folder, settings, stage)
-        if os.environ.get("RANK", "0") == "0":
+        if rank == "0":
             torch.save(weights, folder / "weights.pt")
 
 
