@@ -40,7 +40,7 @@ class FeatureStore:
     def find(self, keys: Sequence[bytes]) -> dict[bytes, Seen]:
         """What is known of these pictures."""
         wanted, found = set(keys), {}
-        for path in sorted(self.folder.glob("*.safetensors")):
+        for path in sorted(self.folder.glob("[!.]*.safetensors")):  # hidden ones are being written, by other jobs
             segment = _read(path)
             here = {key: row for row, key in enumerate(map(bytes, segment["keys"])) if key in wanted}
             if here:

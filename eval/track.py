@@ -5,10 +5,12 @@ an experiment: one parent (settings, headline metrics, artifacts), below it one 
 metrics, with N as the step) and one for each trained stage (its log, with updates as the step).
 """
 
+import getpass
 import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 OURS = "dalle1"
 STAGES = ("dvae", "prior", "clip")
-MIRRORED = "dalle-bench.mirror"  # the tag by which a later mirror knows the runs it may replace
+MIRRORED = "dalle-bench.mirror"  # the tag by which a later mirror of the same folder knows the runs it may replace
 CURVE = 500  # points of a training log that are shown, at most
 
 
@@ -78,14 +80,21 @@ def log_points(log: pd.DataFrame) -> list[Point]:
     return [Point(name, value, step) for name in thinned for step, value in thinned[name].dropna().items()]
 
 
-def _fresh_experiment(client: "MlflowClient", name: str) -> str:
-    """The id of the experiment, which is there and holds no run of a former mirror; other people's runs stay."""
-    experiment = client.get_experiment_by_name(name)
-    if experiment is None:
+def _origin(results: Path) -> str:
+    """Whose runs: on a server many people's experiments may have one name."""
+    return f"{getpass.getuser()}:{results.resolve()}"
+
+
+def _fresh_experiment(client: "MlflowClient", name: str, origin: str) -> str:
+    """The id of the experiment, which is there and holds no run of a former mirror of ``origin``; all others stay."""
+    from mlflow.exceptions import MlflowException
+
+    with suppress(MlflowException):  # somebody else may have made it, perhaps at this moment
         return client.create_experiment(name)
+    experiment = client.get_experiment_by_name(name)
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
-    while former := client.search_runs([experiment.experiment_id], f"tags.`{MIRRORED}` = 'yes'"):
+    while former := client.search_runs([experiment.experiment_id], f"tags.`{MIRRORED}` = '{origin}'"):
         for run in former:
             client.delete_run(run.info.run_id)
     return experiment.experiment_id
@@ -97,7 +106,7 @@ def _write_run(
     """The id of a new, finished run."""
     from mlflow.entities import Metric, Param
 
-    run_id = client.create_run(experiment_id, run_name=name, tags={MIRRORED: "yes", **tags}).info.run_id
+    run_id = client.create_run(experiment_id, run_name=name, tags=tags).info.run_id
     now = int(1000 * time.time())
     metrics = [Metric(point.key, point.value, now, point.step) for point in points]
     settings = [Param(key, str(value)) for key, value in params.items()]
@@ -121,23 +130,24 @@ def mirror(results: str | Path, config: dict, out: str | Path) -> None:
     """The results folder as runs of the MLflow experiment ``config["experiment"]``; ``out`` (JSON) names their ids.
 
     The store is MLflow's default (``mlflow.db`` and ``mlruns`` in the current folder) unless MLFLOW_TRACKING_URI says
-    otherwise; without that variable nothing leaves the machine. Runs of a former mirror of this experiment are
-    replaced: they go to MLflow's trash, which ``mlflow gc`` empties.
+    otherwise; without that variable nothing leaves the machine. Runs of a former mirror of this folder are replaced:
+    they go to MLflow's trash, which ``mlflow gc`` empties. On a server several may mirror at once.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read once, when mlflow is imported
     from mlflow import MlflowClient
 
     results, client = Path(results), MlflowClient()
     metrics = pd.read_parquet(results / "tables" / "metrics.parquet")
-    experiment_id = _fresh_experiment(client, config["experiment"])
+    ours = {MIRRORED: _origin(results)}
+    experiment_id = _fresh_experiment(client, config["experiment"], ours[MIRRORED])
     facts = {name: value for name, value in run_facts().items() if value is not None}
     settings = dict(flatten(config))
-    parent = _write_run(client, experiment_id, config["experiment"], headline_points(metrics), settings, facts)
+    parent = _write_run(client, experiment_id, config["experiment"], headline_points(metrics), settings, facts | ours)
     for folder in ("figures", "tables"):
         client.log_artifacts(parent, str(results / folder), folder)
     client.log_artifact(parent, str(results / "headline.txt"))
     children = {
-        name: _write_run(client, experiment_id, name, points, params, {"mlflow.parentRunId": parent})
+        name: _write_run(client, experiment_id, name, points, params, {"mlflow.parentRunId": parent} | ours)
         for name, points, params in _children(results, metrics)
     }
     marker = {"experiment_id": experiment_id, "parent": parent, "children": children}

@@ -27,3 +27,8 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A copy of the project in which the smoke experiment has run, and what that printed. Not to be written into."""
     folder = copy_project(tmp_path_factory.mktemp("smoke"))
     return folder, snakemake(folder, *SMOKE)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What takes minutes is asked for."""
+    parser.addoption("--slurm", action="store_true", help="run tests/test_slurm.py, which starts a Slurm here")

@@ -1,8 +1,12 @@
 """The store knows pictures by their pixels and spaces by what they are, never by a name."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
+from dalle.provenance import ROOT
 from eval.store import FeatureStore, picture_key
 
 
@@ -58,3 +62,32 @@ def test_a_segment_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="shape"):
         store.add({b"1" * 32: (np.zeros(3), np.zeros(2)), b"2" * 32: (np.zeros(4), np.zeros(2))})
     assert not list(tmp_path.rglob("*"))
+
+
+def test_what_another_job_is_writing_is_not_read(tmp_path):
+    store = FeatureStore(tmp_path, "network a")
+    store.add(seen(1))
+    (store.folder / ".0123abcd-segment.safetensors").write_bytes(b"half a segm")
+    assert found(store, 1, 2) == {1: 1.0}
+
+
+WRITER = """
+import sys
+import numpy as np
+from eval.store import FeatureStore
+store, own = FeatureStore(sys.argv[1], "network a"), int(sys.argv[2])
+for number in range(60):
+    key = bytes([own, number]) * 16
+    store.add({key: (np.full(3, own, np.float32), np.full(2, number, np.float32))})
+    store.find([key])
+"""
+
+
+def test_jobs_that_write_and_read_side_by_side_lose_nothing(tmp_path):
+    asked = [[sys.executable, "-c", WRITER, str(tmp_path), str(own)] for own in (1, 2)]
+    running = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for command in asked]
+    assert [process.communicate()[1] for process in running] == ["", ""]
+    known = FeatureStore(tmp_path, "network a").find([bytes([own, n]) * 16 for own in (1, 2) for n in range(60)])
+    assert {(int(features[0]), int(logits[0])) for features, logits in known.values()} == {
+        (own, number) for own in (1, 2) for number in range(60)
+    }
