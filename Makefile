@@ -11,7 +11,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: run test lint format lock bench-eval bench-human bench-sampling clean
+.PHONY: run test readme lint format lock bench-eval bench-human bench-sampling clean
 
 # A killed run (kill -9, power) leaves its lock: it goes if no Snakemake and none of its jobs is left. Files are written
 # whole or not at all, so going on over "incomplete" ones is safe.
@@ -21,6 +21,11 @@ run: $(READY)
 
 test: $(READY)
 	python -m pytest
+
+# Writes the marked numbers of README.md, and docs/numbers.json, from finished runs.
+RESULTS ?= results/scenes
+readme: $(READY)
+	python -m workflow.readme $(RESULTS)
 
 # What figure 9 costs here, beside torch-fidelity: a quarter of an hour on one core. Options are in the script.
 bench-eval: $(READY)

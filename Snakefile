@@ -34,6 +34,7 @@ include: "workflow/rules/external.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/human.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/proof.smk"
 
 
 localrules:
@@ -44,6 +45,7 @@ rule all:
     default_target: True
     input:
         "<results>/headline.txt",
+        "<results>/provenance.json",
         "<results>/mlflow.json",
         expand("<results>/human/{pair}/public/index.html", pair=PAIRS),
         "<results>/human.txt",

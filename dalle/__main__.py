@@ -1,5 +1,5 @@
 """``python -m dalle sample CAPTION``, ``complete --image PICTURE CAPTION``, ``reconstruct PICTURE``: play with the
-models of a results folder.
+models of a results folder. ``verify RESULTS``: whether the folder still is what the experiment made.
 """
 
 import argparse
@@ -23,13 +23,16 @@ EXAMPLES = {
     "sample": f"python -m dalle sample {CAPTION} -n 64 --best 8 --out grid.png",
     "complete": f"python -m dalle complete --image cat.png --keep 0.5 {CAPTION} --out completed.png",
     "reconstruct": "python -m dalle reconstruct photo.jpg another.png --out reconstructed.png",
+    "verify": "python -m dalle verify results/scenes",
 }
 
 
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
-    commands = argparse.ArgumentParser("python -m dalle", description="Plays with the models of a results folder.")
-    chosen = commands.add_subparsers(dest="command", required=True, metavar="{sample,complete,reconstruct}")
+    commands = argparse.ArgumentParser(
+        "python -m dalle", description="Plays with the models of a results folder; verifies it."
+    )
+    chosen = commands.add_subparsers(dest="command", required=True, metavar="{sample,complete,reconstruct,verify}")
 
     sample = _command(chosen, "sample", "draw pictures for captions and show the best")
     sample.add_argument("captions", nargs="+", metavar="CAPTION")
@@ -46,6 +49,13 @@ def parser() -> argparse.ArgumentParser:
     reconstruct = _command(chosen, "reconstruct", "take pictures through the codes and show what is left")
     reconstruct.add_argument("images", type=Path, nargs="+", metavar="PICTURE", help="PNG, JPEG or WebP")
     _add_files(reconstruct, "reconstructed.png")
+
+    does = "say what was changed, is stale or is missing in a results folder; or compare two, row by row"
+    verify = _command(chosen, "verify", does)
+    verify.add_argument("results", type=Path, metavar="RESULTS", help="a finished run, results/EXPERIMENT")
+    verify.add_argument("other", type=Path, nargs="?", metavar="OTHER", help="compare the tables with this run's")
+    verify.add_argument("--configfile", type=Path, metavar="YAML", help="default: the experiment's in workflow/config")
+    verify.add_argument("--back", metavar="FILE", help="show all jobs that a file below RESULTS follows from")
     return commands
 
 
@@ -73,10 +83,12 @@ def _add_files(command: argparse.ArgumentParser, out: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0, or 1 after a line that says what is wrong."""
+    """The exit status: 0, or 1 after a line, or a table, that says what is wrong."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     asked = parser().parse_args(arguments)
     try:
+        if asked.command == "verify":
+            return 0 if verify(asked) else 1
         _check_numbers(asked)
         {"sample": sample, "complete": complete, "reconstruct": reconstruct}[asked.command](asked)
     except (ValueError, OSError) as error:
@@ -169,6 +181,17 @@ def reconstruct(asked: argparse.Namespace) -> None:
     for path, value in zip(asked.images, quality, strict=True):
         print(f"{value:5.1f} dB  {path}")
     print(f"Originals over reconstructions: {asked.out}")
+
+
+def verify(asked: argparse.Namespace) -> bool:
+    """Whether nothing was found wrong."""
+    from dalle.verify.report import say_way_back, verify_one, verify_two
+
+    if asked.other:
+        return verify_two(asked.results, asked.other, _console())
+    if asked.back:
+        return say_way_back(asked.results, asked.back, _console())
+    return verify_one(asked.results, asked.configfile, _console())
 
 
 def _wish(asked: argparse.Namespace) -> "Wish":

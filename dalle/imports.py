@@ -3,11 +3,11 @@
 import ast
 from functools import lru_cache
 
-from dalle.provenance import ROOT
+from dalle.provenance import ROOT, code_digest
 
 # What these do never shows in a result: settings arrive as params, the others write names and logs. So an edit of a
 # default, or of a log line, reruns only what it changes.
-PLUMBING = ("dalle/config/", "dalle/imports.py", "dalle/joblog.py", "dalle/provenance.py")
+PLUMBING = ("dalle/config/", "dalle/imports.py", "dalle/joblog.py", "dalle/provenance.py", "dalle/receipts.py")
 
 
 def imports_of(file: str) -> tuple[str, ...]:
@@ -52,3 +52,11 @@ def closure(file: str) -> tuple[str, ...]:
             found.add(current)
             waiting += imports_of(current)
     return tuple(sorted(found))
+
+
+def code_of(script: str) -> str:
+    """A digest of what workflow/scripts/{script}.py runs. Comments, docstrings and layout do not enter.
+
+    Raises ValueError if there is no such script.
+    """
+    return code_digest(*closure(f"workflow/scripts/{script}.py"))

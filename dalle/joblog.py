@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from dalle.provenance import clear_leftovers
+from dalle.receipts import receipt_beside, write_receipt
 from dalle.seals import check_seals, seal
 
 # What no program can help: disk or quota full, too large a file, no right to write, a dying disk.
@@ -44,17 +45,19 @@ class Both:
 def job(snakemake: Any) -> Iterator[None]:
     """The work of a job of the workflow: its words go to its log, and only what is as it was made is worked on.
 
-    The files that it made are sealed (:mod:`dalle.seals`), below the folder in which ``logs`` lies. An input without
-    its seal ends the job as :func:`job_log` says.
+    The files that it made are sealed (:mod:`dalle.seals`), below the folder in which ``logs`` lies; beside its log it
+    leaves a receipt (:mod:`dalle.receipts`). An input that does not fit its seal ends the job as :func:`job_log` says.
+    A job that did not finish has no receipt, not even that of an earlier try.
     """
     log = Path(snakemake.log[0])
     results = next(folder.parent for folder in log.parents if folder.name == "logs")
     with job_log(log):
         for output in snakemake.output:
             clear_leftovers(output)
+        receipt_beside(log).unlink(missing_ok=True)
         check_seals(snakemake.input, results)
         yield
-        seal(snakemake.output, results)
+        write_receipt(snakemake, seal(snakemake.output, results))
 
 
 @contextmanager

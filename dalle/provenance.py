@@ -3,6 +3,7 @@
 import ast
 import glob
 import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -52,6 +53,19 @@ def file_digest(path: str | Path) -> str:
     """SHA-256 of a file's bytes, hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of(path: str | Path) -> str:
+    """SHA-256 of a file; of a folder, that of the names and digests of all files below it. Hexadecimal."""
+    if not Path(path).is_dir():
+        return file_digest(path)
+    files = sorted(file for file in Path(path).rglob("*") if file.is_file())
+    return values_digest([[file.relative_to(path).as_posix(), file_digest(file)] for file in files])
+
+
+def values_digest(values: object) -> str:
+    """SHA-256 of plain values: equal for equal values, in whatever order their keys stand. Hexadecimal."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager

@@ -10,12 +10,13 @@ from pathlib import Path
 from dalle.provenance import atomic, file_digest
 
 
-def seal(files: Iterable[str | Path], results: str | Path) -> None:
-    """Keep what these files are now."""
-    for file in map(Path, files):
-        with atomic(_seal_of(file, Path(results))) as temporary:
-            line = f"{file_digest(file)}  {file.relative_to(results).as_posix()}\n"
-            temporary.write_text(line, encoding="utf-8")
+def seal(files: Iterable[str | Path], results: str | Path) -> dict[str, str]:
+    """Keep what these files are now. Gives their digests, by path relative to ``results``."""
+    digests = {Path(file).relative_to(results).as_posix(): file_digest(file) for file in files}
+    for name, digest in digests.items():
+        with atomic(_seal_of(Path(results, name), Path(results))) as temporary:
+            temporary.write_text(f"{digest}  {name}\n", encoding="utf-8")
+    return digests
 
 
 def check_seals(files: Iterable[str | Path], results: str | Path) -> None:

@@ -126,6 +126,11 @@ def _children(results: Path, metrics: pd.DataFrame) -> Iterator[tuple[str, list[
         yield f"training of {stage}", log_points(pd.read_csv(results / stage / "log.csv")), {"stage": stage}
 
 
+def _digest_tags(record: dict) -> Iterator[tuple[str, str]]:
+    """What tells this experiment from another: ``digest.code``, ``digest.weights.prior``, …"""
+    yield from flatten({"digest": {**record["digests"], "record": record["digest"]}})
+
+
 def mirror(results: str | Path, config: dict, out: str | Path) -> None:
     """The results folder as runs of the MLflow experiment ``config["experiment"]``; ``out`` (JSON) names their ids.
 
@@ -140,12 +145,14 @@ def mirror(results: str | Path, config: dict, out: str | Path) -> None:
     metrics = pd.read_parquet(results / "tables" / "metrics.parquet")
     ours = {MIRRORED: _origin(results)}
     experiment_id = _fresh_experiment(client, config["experiment"], ours[MIRRORED])
-    facts = {name: value for name, value in run_facts().items() if value is not None}
+    record = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
+    facts = {name: value for name, value in run_facts().items() if value is not None} | dict(_digest_tags(record))
     settings = dict(flatten(config))
     parent = _write_run(client, experiment_id, config["experiment"], headline_points(metrics), settings, facts | ours)
     for folder in ("figures", "tables"):
         client.log_artifacts(parent, str(results / folder), folder)
-    client.log_artifact(parent, str(results / "headline.txt"))
+    for file in ("headline.txt", "provenance.json"):
+        client.log_artifact(parent, str(results / file))
     children = {
         name: _write_run(client, experiment_id, name, points, params, {"mlflow.parentRunId": parent} | ours)
         for name, points, params in _children(results, metrics)

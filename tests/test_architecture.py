@@ -14,7 +14,7 @@ Sources = dict[str, str]  # path relative to the root → text
 
 DALLE_ROWS = [
     {"config", "provenance", "seeding"},
-    {"hardware", "imports", "seals"},
+    {"hardware", "imports", "receipts", "seals"},
     {"joblog"},
     {"images"},
     {"manifest"},
@@ -22,7 +22,7 @@ DALLE_ROWS = [
     {"data", "prompts"},
     {"models"},
     {"systems"},
-    {"training", "sampling", "rerank", "plan"},
+    {"training", "sampling", "rerank", "plan", "verify"},
     {"neighbours", "playing"},
     {"__main__"},
 ]

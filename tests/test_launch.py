@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from little_stage import LittleStage, train
+from little_stage import train
 
 from dalle.config.distributed import Distributed
 from dalle.config.training import Optimisation

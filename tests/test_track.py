@@ -34,6 +34,8 @@ def results_folder(folder: Path) -> Path:
     table.to_parquet(folder / "tables" / "metrics.parquet")
     (folder / "figures" / "blur.png").write_bytes(b"a picture")
     (folder / "headline.txt").write_text("the headline\n")
+    record = {"digest": "d0", "digests": {"code": "c0", "weights": {"prior": "p0"}}}
+    (folder / "provenance.json").write_text(json.dumps(record))
     for stage in track.STAGES:
         log = pd.DataFrame({"step": range(0, 12000, 10), "loss": [1 / (1 + step) for step in range(1200)]})
         log = log.assign(kl=1.0, perplexity=2.0)
@@ -86,8 +88,12 @@ def test_the_parent_carries_settings_headline_facts_and_artifacts(mirrored):
     headline = {"val_fid_n1": 90.0, "val_fid_n4": 80.0, "val_grounded_n1": 0.25, "val_grounded_n4": 0.5}
     assert run.data.metrics == headline
     assert run.data.tags["python"].startswith("3.")
+    digests = {"digest.record": "d0", "digest.code": "c0", "digest.weights.prior": "p0"}
+    assert {name: value for name, value in run.data.tags.items() if name.startswith("digest.")} == digests
     assert run.info.status == "FINISHED"
-    assert {file.path for file in client.list_artifacts(marker["parent"])} == {"figures", "tables", "headline.txt"}
+    assert {file.path for file in client.list_artifacts(marker["parent"])} == {
+        *("figures", "tables", "headline.txt", "provenance.json")
+    }
 
 
 def test_a_child_holds_the_metrics_of_a_system_against_n(mirrored):

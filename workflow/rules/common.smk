@@ -14,8 +14,7 @@ from pathlib import Path
 import psutil
 
 from dalle.config.reading import load_config
-from dalle.imports import closure
-from dalle.provenance import code_digest
+from dalle.imports import code_of
 from eval.human.questionnaire import load_questionnaire
 from eval.protocols.protocol import BlurProtocol, ClipProtocol, FidProtocol, IsProtocol, load_protocol
 
@@ -116,11 +115,6 @@ def reranker_files():
 def slice_of(settings, without=()):
     """One group of settings as plain values, which Snakemake can compare and a script can validate again."""
     return settings.model_dump(mode="json", exclude=set(without))
-
-
-def code_of(script):
-    """A digest of what workflow/scripts/{script}.py runs. Comments, docstrings and layout do not enter."""
-    return code_digest(*closure(f"workflow/scripts/{script}.py"))
 
 
 def untracked(value):

@@ -45,6 +45,7 @@ rule human_report:
         tables=expand(
             "<results>/tables/human{table}.parquet", table=["", "_histogram", "_ranking", "_raters", "_rejected"]
         ),
+        sheets=expand("<results>/tables/human{table}.csv", table=["", "_histogram", "_ranking", "_raters", "_rejected"]),
     log:
         "<results>/logs/human_report.log",
     conda:

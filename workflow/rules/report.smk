@@ -105,6 +105,7 @@ rule headline:
 rule mirror:
     input:
         "<results>/headline.txt",
+        "<results>/provenance.json",
         expand("<results>/tables/{table}.parquet", table=["metrics", "differences", "image_scores", "cost"]),
         expand("<results>/{stage}/log.csv", stage=["dvae", "prior", "clip"]),
         FIGURES,
