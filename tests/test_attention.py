@@ -22,12 +22,35 @@ def sees_conv(one, other, grid, kernel):
     return other <= one and any(one + down * grid + right == other for down, right in square)
 
 
+def sees_clamped(one, other, grid, kernel):
+    """Some offset of the kernel's square leads there without leaving the grid, and not into the future."""
+    down, right = other // grid - one // grid, other % grid - one % grid
+    return other <= one and max(abs(down), abs(right)) <= kernel // 2
+
+
 @pytest.mark.parametrize("grid", [1, 4, 5, 13])
 @pytest.mark.parametrize(("kind", "sees"), [("row", sees_row), ("column", sees_column), ("conv", sees_conv)])
 def test_masks_say_what_the_paper_says(kind, sees, grid):
     cells = range(grid * grid)
     expected = torch.tensor([[sees(one, other, grid, 5) for other in cells] for one in cells])
     assert torch.equal(cell_mask(kind, grid, 5), expected)
+
+
+@pytest.mark.parametrize("grid", [1, 4, 5, 13])
+def test_a_clamped_mask_sees_nothing_beyond_the_edge(grid):
+    cells = range(grid * grid)
+    expected = torch.tensor([[sees_clamped(one, other, grid, 5) for other in cells] for one in cells])
+    assert torch.equal(cell_mask("conv", grid, 5, "clamp"), expected)
+
+
+def test_the_two_readings_of_the_edge_differ_in_as_many_pairs_as_ru_dalles_mask_from_the_papers():
+    assert int((cell_mask("conv", 32, 11) != cell_mask("conv", 32, 11, "clamp")).sum()) == 4815
+
+
+@pytest.mark.parametrize("kernel", [2, 3, 4, 7])
+def test_in_the_middle_of_the_grid_both_readings_are_one(kernel):
+    middle = 6 * 13 + 6
+    assert torch.equal(cell_mask("conv", 13, kernel)[middle], cell_mask("conv", 13, kernel, "clamp")[middle])
 
 
 def test_the_papers_grid_sees_33_32_and_61_cells_at_most():

@@ -9,9 +9,9 @@ from dalle.sampling.caches import Cache
 DIM = 200  # so long that no idle slots are added
 
 
-def fill(kind, grid, kernel, dim=DIM):
+def fill(kind, grid, kernel, dim=DIM, wrap="raster"):
     """For every cell the cells whose keys and values its window shows, after it has been written itself."""
-    cache, seen = Cache(kind, grid, kernel, streams=3, dim=dim, like=torch.empty(0)), []
+    cache, seen = Cache(kind, grid, kernel, streams=3, dim=dim, like=torch.empty(0), conv_wrap=wrap), []
     for cell in range(grid * grid):
         marked = torch.full((3, dim), float(cell + 1))
         cache.write(cell, torch.stack([marked, -marked]))
@@ -30,6 +30,13 @@ def fill(kind, grid, kernel, dim=DIM):
 def test_a_step_reads_the_masks_cells(kind, kernel, grid):
     mask = cell_mask(kind, grid, kernel)
     assert fill(kind, grid, kernel)[1] == [row.nonzero().flatten().tolist() for row in mask]
+
+
+@pytest.mark.parametrize("grid", [1, 2, 5, 8, 13])
+@pytest.mark.parametrize("kernel", [1, 2, 3, 11])
+def test_a_step_reads_no_cell_beyond_the_edge_where_the_mask_does_not_wrap(kernel, grid):
+    mask = cell_mask("conv", grid, kernel, "clamp")
+    assert fill("conv", grid, kernel, wrap="clamp")[1] == [row.nonzero().flatten().tolist() for row in mask]
 
 
 def test_narrow_heads_get_idle_slots_that_change_nothing():

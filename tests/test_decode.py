@@ -8,9 +8,9 @@ from dalle.sampling import decode
 from dalle.sampling.decode import Decoder, on_device
 
 
-def make(depth, grid=6, kernel=5, width=16):
+def make(depth, grid=6, kernel=5, width=16, **choices):
     torch.manual_seed(0)
-    shape = Shape(width, 2, depth, kernel, text_context=5, text_vocab=11, grid=grid, codes=13)
+    shape = Shape(width, 2, depth, kernel, text_context=5, text_vocab=11, grid=grid, codes=13, **choices)
     model = Transformer(shape)
     torch.nn.init.normal_(model.image_head.weight, std=0.3)
     return model.eval()
@@ -40,6 +40,35 @@ def test_cached_steps_give_the_logits_of_the_full_forward(depth, grid, kernel, c
     codes = torch.randint(13, (captions * 4, grid * grid))
     _, expected = model(text.repeat_interleave(4, dim=0), codes)
     torch.testing.assert_close(stepwise(Decoder(model, captions, 4), text, codes), expected, rtol=0, atol=1e-5)
+
+
+CHOICES = [
+    {"conv_wrap": "clamp"},
+    {"start_tokens": "first_slot"},
+    {"start_of_image_position": True},
+    {"start_tokens": "first_slot", "start_of_image_position": True},
+    {"norm": "sandwich"},
+    {"activation": "gelu"},
+    {"activation": "quick_gelu"},
+]
+
+
+def lively(**choices):
+    """A model that each choice makes another one: what is 1 or 0 at first is random."""
+    model = make(3, **choices)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+@pytest.mark.parametrize("choices", CHOICES, ids=lambda choices: "-".join(map(str, choices.values())))
+@pytest.mark.parametrize("packable", [True, False])
+@torch.inference_mode()
+def test_cached_steps_follow_every_choice_where_the_paper_is_silent(choices, packable, monkeypatch):
+    monkeypatch.setattr(decode, "_is_packable", lambda weight: packable and torch.backends.mkldnn.is_available())
+    model, codes = lively(**choices), torch.randint(13, (8, 36))
+    _, expected = model(TEXT.repeat_interleave(4, dim=0), codes)
+    torch.testing.assert_close(stepwise(Decoder(model, 2, 4), TEXT, codes), expected, rtol=0, atol=1e-4)
 
 
 @torch.inference_mode()

@@ -14,19 +14,8 @@ from torch.distributions import Categorical, kl_divergence
 from dalle.config.models import DVAE
 from dalle.config.training import Optimisation
 from dalle.images import read_archive, to_float, to_uint8, write_archive
-from dalle.models.dvae import (
-    Decoder,
-    DiscreteVAE,
-    Encoder,
-    decode_codes,
-    encode_pictures,
-    gumbel_softmax,
-    kl_to_uniform,
-    load_dvae,
-    logit_laplace,
-    squeeze,
-    unsqueeze,
-)
+from dalle.models.dvae import Decoder, DiscreteVAE, Encoder, decode_codes, encode_pictures, load_dvae
+from dalle.models.likelihood import gumbel_softmax, kl_to_uniform, logit_laplace, squeeze, unsqueeze
 from dalle.systems.codes import write_codes
 from dalle.systems.dvae import DVAEStage, kl_weight, perplexity, temperature
 from dalle.training.dvae import start_dvae, train_dvae
@@ -195,13 +184,29 @@ def test_a_saved_dvae_comes_back(tmp_path):
 
 def test_temperature_falls_by_half_a_cosine():
     settings = TINY.model_copy(update={"temperature": (1.0, 0.0625)})
-    assert [temperature(settings, progress) for progress in (0, 0.5, 1)] == pytest.approx([1, 0.53125, 0.0625])
-    assert temperature(settings, 0.25) == pytest.approx(0.0625 + 0.9375 * (1 + 0.5**0.5) / 2)
+    assert [temperature(settings, step) for step in (0, 2, 4)] == pytest.approx([1, 0.53125, 0.0625])
+    assert temperature(settings, 1) == pytest.approx(0.0625 + 0.9375 * (1 + 0.5**0.5) / 2)
 
 
 def test_the_kl_weight_rises_in_the_first_tenth_and_stays():
-    weights = [kl_weight(TINY, progress) for progress in (0, 0.05, 0.1, 0.6, 1)]
+    longer = TINY.model_copy(update={"optimisation": Optimisation(steps=100)})
+    weights = [kl_weight(longer, step) for step in (0, 5, 10, 60, 100)]
     assert weights == pytest.approx([0, 3.3, 6.6, 6.6, 6.6])
+
+
+def test_the_papers_schedules_end_long_before_the_training_does():
+    paper = DVAE(
+        architecture="published",
+        start="random",
+        temperature=(1.0, 0.0625),
+        temperature_updates=150_000,
+        kl_weight=6.6,
+        kl_updates=5_000,
+        optimisation=Optimisation(steps=3_000_000),
+    )
+    steps = (0, 75_000, 150_000, 2_999_999)
+    assert [temperature(paper, step) for step in steps] == pytest.approx([1, 0.53125, 0.0625, 0.0625])
+    assert [kl_weight(paper, step) for step in (0, 2_500, 5_000, 2_999_999)] == pytest.approx([0, 3.3, 6.6, 6.6])
 
 
 def test_the_loss_is_nats_and_kl_of_a_subpixel():
@@ -210,7 +215,7 @@ def test_the_loss_is_nats_and_kl_of_a_subpixel():
     for step, weight in ((0, 0.0), (4, 6.6)):
         loss, scalars = stage(chosen, step, torch.Generator().manual_seed(7))
         logits = stage.model.logits(images)
-        relaxed = gumbel_softmax(logits, temperature(TINY, step / 4), torch.Generator().manual_seed(7))
+        relaxed = gumbel_softmax(logits, temperature(TINY, step), torch.Generator().manual_seed(7))
         nats = logit_laplace(images, *stage.model.decoder(relaxed)).mean()
         torch.testing.assert_close(
             scalars, {"subpixel_nats": nats, "kl": kl_to_uniform(logits), "perplexity": perplexity(logits)}

@@ -13,8 +13,9 @@ from dall_e import Decoder, Encoder, map_pixels, unmap_pixels
 from safetensors.torch import load_file
 from torch import nn
 
+from dalle.models.dvae import load_dvae
 from dalle.models.import_dvae import import_published, read_tensors
-from dalle.models.published_dvae import PublishedShape, load_published
+from dalle.models.published_dvae import PublishedShape
 
 WIDTH, CODES, CODE_WIDTH = 64, 512, 8
 
@@ -57,7 +58,7 @@ def pickled(path: Path, thing: object) -> Path:
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 def test_the_imported_dvae_is_the_published_one(tmp_path: Path, halves: dict[str, nn.Module], zipped: bool) -> None:
     import_published(*published(tmp_path, halves, zipped), tmp_path / "dvae")
-    model = load_published(tmp_path / "dvae")
+    model = load_dvae(tmp_path / "dvae")
     assert model.shape == PublishedShape(CODES, WIDTH, CODE_WIDTH, 2)
     images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     logits = halves["encoder"](map_pixels(images))

@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from dalle.config.models import DVAE
 from dalle.config.training import Optimisation
 from dalle.hardware import GIB
 from dalle.models.attention import cell_mask
-from dalle.models.dvae import DiscreteVAE, gumbel_softmax, kl_to_uniform, logit_laplace
+from dalle.models.dvae import DiscreteVAE
+from dalle.models.likelihood import gumbel_softmax, kl_to_uniform, logit_laplace
 from dalle.models.published_dvae import PublishedDVAE, PublishedShape
 from dalle.models.transformer import Shape, Transformer
 from dalle.plan.flops import counted_flops, dvae_loss, forward_flops, positions, seen_pairs, training_flops
@@ -48,25 +48,11 @@ def tokens(shape: Shape, batch: int = BATCH) -> tuple[Tensor, Tensor]:
 def forward(model: Transformer, checkpointing: bool = False) -> Tensor:
     """The model's loss, if asked for with every block recomputed in the backward pass."""
     text, codes = tokens(model.shape)
-    blocks = list(model.blocks)
-    try:
-        if checkpointing:
-            model.blocks = nn.ModuleList(Checkpointed(block) for block in blocks)
-        text_logits, image_logits = model(text, codes)
-    finally:
-        model.blocks = nn.ModuleList(blocks)
+    model.checkpointing = checkpointing
+    text_logits, image_logits = model(text, codes)
     return F.cross_entropy(text_logits.flatten(0, 1), text.flatten()) + F.cross_entropy(
         image_logits.flatten(0, 1), codes.flatten()
     )
-
-
-class Checkpointed(nn.Module):
-    def __init__(self, block: nn.Module) -> None:
-        super().__init__()
-        self.block = block
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        return checkpoint(self.block, x, mask, use_reentrant=False)
 
 
 # FLOPs
@@ -188,7 +174,7 @@ def test_a_block_keeps_what_autograd_saves() -> None:
 
     def run() -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
-            return model.blocks[0](x, model.row_mask[:n, :n])
+            return model.blocks[0](x, model.attend("row"))
 
     assert saved_bytes(run) - copies == block_bytes(SMALL, BATCH)
 

@@ -6,14 +6,15 @@ import torch.nn.functional as F
 
 from dalle.models.attention import context_mask
 from dalle.models.sparse_attention import attend, windows
+from dalle.models.transformer import Shape, Transformer
 
 KINDS = ("row", "column", "conv")
 CPU = torch.device("cpu")
 
 
-def dense(kind, queries, keys, values, prefix, grid, conv_kernel):
+def dense(kind, queries, keys, values, *shape):
     n = queries.shape[2]
-    mask = context_mask(kind, prefix, grid, conv_kernel)[:n, :n]
+    mask = context_mask(kind, *shape)[:n, :n]
     return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
 
 
@@ -40,11 +41,36 @@ def test_oracle_values_and_gradients_are_those_of_dense_attention(
         torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize(("grid", "conv_kernel"), [(4, 3), (13, 11), (32, 11)])
+def test_oracle_a_mask_that_does_not_wrap_gives_what_dense_attention_gives(grid, conv_kernel):
+    inputs = torch.randn(3, 1, 2, 6 + grid * grid, 8, generator=torch.Generator().manual_seed(0)).unbind()
+    shape = (6, grid, conv_kernel, "clamp")
+    ours, expected = (values_and_gradients(each, "conv", inputs, *shape) for each in (attend, dense))
+    for one, other in zip(ours, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_oracle_a_transformer_learns_the_same_from_windows_as_from_dense_attention():
+    shape = Shape(32, 4, 3, 5, text_context=6, text_vocab=9, grid=24, codes=11)
+    generator = torch.Generator().manual_seed(0)
+    text = torch.randint(9, (2, 6), generator=generator)
+    codes = torch.randint(11, (2, shape.cells), generator=generator)
+    found = []
+    for attention in ("dense", "windows"):
+        torch.manual_seed(0)
+        model = Transformer(shape, attention).double()
+        logits = model(text, codes)
+        sum(each.square().sum() for each in logits).backward()
+        found.append({name: parameter.grad for name, parameter in model.named_parameters()})
+        assert not [name for name in model.state_dict() if "mask" in name]
+    torch.testing.assert_close(found[1], found[0])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_cell_is_asked_once_and_every_cell_it_sees_is_among_the_keys(kind):
     """Counted: as many trues as the dense mask has, in windows that follow one another."""
     prefix, grid, conv_kernel = 10, 16, 5
-    parts = windows(kind, prefix, grid, conv_kernel, CPU)
+    parts = windows(kind, prefix, grid, conv_kernel, "raster", CPU)
     assert [part.queries.start for part in parts] == [0, *(part.queries.stop for part in parts[:-1])]
     assert parts[-1].queries.stop == grid
     seen = sum(int(part.mask.sum()) for part in parts)
@@ -56,7 +82,7 @@ def test_on_the_papers_grid_a_quarter_to_a_third_of_dense_attention_is_computed(
     text, line, whole = 258, 32, (258 + 1024) ** 2
     lines = {"row": 2 + 15 * 3, "column": 16 * 2, "conv": 2 + 4 + 6 + 13 * 8}
     for kind in KINDS:
-        computed = sum(part.mask.numel() for part in windows(kind, text, line, 11, CPU))
+        computed = sum(part.mask.numel() for part in windows(kind, text, line, 11, "raster", CPU))
         assert computed == 2 * line * (16 * text + lines[kind] * line)
         assert 0.24 * whole < text**2 + computed < 0.35 * whole
 
@@ -64,7 +90,7 @@ def test_on_the_papers_grid_a_quarter_to_a_third_of_dense_attention_is_computed(
 def test_windows_first_asked_for_while_drawing_serve_training():
     shape = ("row", 3, 6, 3)
     with torch.inference_mode():
-        windows(*shape, CPU)
+        windows(*shape, "raster", CPU)
     inputs = torch.randn(3, 1, 1, 3 + 36, 4).requires_grad_().unbind()
     attend("row", *inputs, *shape[1:]).sum().backward()
 

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 
 Kind = Literal["row", "column", "conv"]
+Wrap = Literal["raster", "clamp"]
 
 
 def layer_kinds(depth: int) -> list[Kind]:
@@ -22,13 +23,14 @@ def layer_kinds(depth: int) -> list[Kind]:
     return ["column" if (i - 2) % 4 == 0 else "row" for i in range(1, depth)] + ["conv"]
 
 
-def cell_mask(kind: Kind, grid: int, conv_kernel: int) -> Bool[Tensor, "cells cells"]:
+def cell_mask(kind: Kind, grid: int, conv_kernel: int, conv_wrap: Wrap = "raster") -> Bool[Tensor, "cells cells"]:
     """True where a cell (first axis) sees another (second axis), itself included.
 
     ``row``: the previous ``grid`` + 1 cells in raster order, back to the neighbour above, across row ends.
     ``column``: the cells above in the same column.
     ``conv``: a square of ``conv_kernel`` cells a side around the cell, what comes later left out. Like the row it is
-    laid out in raster order, so at the edge it wraps into the neighbouring row.
+    laid out in raster order, so at the edge it wraps into the neighbouring row; with ``conv_wrap`` "clamp" what lies
+    beyond the edge is left out too.
     """
     cells = torch.arange(grid * grid)
     back: Int64[Tensor, "cells cells"] = cells[:, None] - cells[None, :]
@@ -36,17 +38,23 @@ def cell_mask(kind: Kind, grid: int, conv_kernel: int) -> Bool[Tensor, "cells ce
         seen = back <= grid
     elif kind == "column":
         seen = back % grid == 0
-    else:
+    elif conv_wrap == "raster":
         reach = torch.arange(conv_kernel) - conv_kernel // 2
         seen = torch.isin(back, grid * reach[:, None] + reach[None, :])
+    else:
+        up, left = (there[:, None] - there[None, :] for there in (cells // grid, cells % grid))
+        near, far = (conv_kernel - 1) // 2, conv_kernel // 2  # an even kernel reaches further to the right
+        seen = (up <= near) & (left <= near) & (left >= -far)
     return seen & (back >= 0)
 
 
-def context_mask(kind: Kind, prefix: int, grid: int, conv_kernel: int) -> Bool[Tensor, "context context"]:
+def context_mask(
+    kind: Kind, prefix: int, grid: int, conv_kernel: int, conv_wrap: Wrap = "raster"
+) -> Bool[Tensor, "context context"]:
     """The mask of a whole layer, ``prefix`` positions and then all cells."""
     context = prefix + grid * grid
     mask = torch.ones(context, context, dtype=torch.bool).tril()
-    mask[prefix:, prefix:] = cell_mask(kind, grid, conv_kernel)
+    mask[prefix:, prefix:] = cell_mask(kind, grid, conv_kernel, conv_wrap)
     return mask
 
 

@@ -13,7 +13,8 @@ from jaxtyping import Float, UInt8
 from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
-from dalle.models.dvae import DiscreteVAE, squeeze
+from dalle.models.dvae import DiscreteVAE
+from dalle.models.likelihood import squeeze
 
 BRIGHTNESS = 0.12  # what a difference in brightness counts, beside one in hue
 SHARPNESS = 10.0  # the first posterior's logits: minus this times half the squared distance

@@ -1,12 +1,13 @@
 """Stage 1, the discrete VAE: pictures to a grid of codes and back (paper §2.1, appendix A).
 
-Each half is an interface plus a context network. The interfaces are linear: the encoder's scores every code for every
-cell's own pixels, the decoder's lays one patch of pixels for every code. The context networks, residual and silent at
-first, see the neighbourhood: which code is meant, and how the patches join. Linear interfaces can start from a k-means
-codebook (codebook.py), which keeps a short training out of codebook collapse.
+Two networks with one interface: OpenAI's (published_dvae.py), and the small one here. Each half of this one is an
+interface plus a context network. The interfaces are linear: the encoder's scores every code for every cell's own
+pixels, the decoder's lays one patch of pixels for every code. The context networks, residual and silent at first, see
+the neighbourhood: which code is meant, and how the patches join. Linear interfaces can start from a k-means codebook
+(codebook.py), which keeps a short training out of codebook collapse.
 """
 
-from math import log
+import json
 from pathlib import Path
 
 import numpy as np
@@ -17,44 +18,11 @@ from torch import Tensor, nn
 
 from dalle.config.models import DVAE
 from dalle.images import to_float, to_uint8
+from dalle.models.likelihood import squeeze, unsqueeze
+from dalle.models.published_dvae import PublishedDVAE, PublishedShape, read_shape
 
-BATCH = 64  # pictures that pass through the network together
-EPSILON = 0.1  # of the logit-Laplace map (paper §A.3)
-
-
-def squeeze(images: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Pixels in [0, 1] mapped into [ε, 1 - ε], where the logit is finite (paper §A.3)."""
-    return (1 - 2 * EPSILON) * images + EPSILON
-
-
-def unsqueeze(mu: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Pixels in [0, 1] of a logit-Laplace location: the inverse map of its sigmoid, clamped."""
-    return ((torch.sigmoid(mu) - EPSILON) / (1 - 2 * EPSILON)).clamp(0, 1)
-
-
-def logit_laplace(
-    images: Float[Tensor, "*shape"], mu: Float[Tensor, "*shape"], log_scale: Float[Tensor, "*shape"]
-) -> Float[Tensor, "*shape"]:
-    """-ln of the logit-Laplace density of each subpixel, nats (paper eq. 2).
-
-    f(x | μ, b) = exp(-|logit x - μ| / b) / (2 b x (1 - x)), x the squeezed pixel.
-    """
-    x = squeeze(images)
-    return (torch.logit(x) - mu).abs() * torch.exp(-log_scale) + log_scale + log(2) + torch.log(x * (1 - x))
-
-
-def gumbel_softmax(
-    logits: Float[Tensor, "b k h w"], temperature: float, generator: torch.Generator
-) -> Float[Tensor, "b k h w"]:
-    """Relaxed one-hot codes (paper §2.1): softmax((logits + Gumbel noise) / τ) over the codes."""
-    uniform = torch.rand(logits.shape, generator=generator, device=logits.device).clamp_(1e-20, 1 - 1e-7)
-    return F.softmax((logits - torch.log(-torch.log(uniform))) / temperature, dim=1)
-
-
-def kl_to_uniform(logits: Float[Tensor, "b k h w"]) -> Float[Tensor, ""]:
-    """KL of the posterior over codes from the uniform prior, nats a cell: ln K - entropy, at least 0."""
-    log_q = F.log_softmax(logits, dim=1)
-    return log(logits.shape[1]) + (log_q.exp() * log_q).sum(1).mean()
+MOST = 64  # pictures that pass through the network at a time
+PIXELS = MOST * 64**2  # that do: 4 pictures of 256 pixels, which take 1.5 GB in OpenAI's network beside its weights
 
 
 def context(settings: DVAE, channels: int) -> nn.Sequential:
@@ -100,7 +68,7 @@ class Decoder(nn.Module):
     def forward(self, codes: Float[Tensor, "b k gh gw"]) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 h w"]]:
         laid = self.interface(codes)
         correction, log_scale = self.context(laid).chunk(2, dim=1)
-        return laid + correction, log_scale.clamp(min=self.min_log_scale)
+        return laid + correction, log_scale if self.min_log_scale is None else log_scale.clamp(min=self.min_log_scale)
 
 
 class DiscreteVAE(nn.Module):
@@ -110,7 +78,7 @@ class DiscreteVAE(nn.Module):
         super().__init__()
         self.encoder = Encoder(settings)
         self.decoder = Decoder(settings)
-        self.num_codes = settings.codes
+        self.num_codes, self.downsample = settings.codes, settings.downsample
 
     def logits(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k gh gw"]:
         """Unnormalised log posterior over the codes of every cell."""
@@ -126,28 +94,55 @@ class DiscreteVAE(nn.Module):
         return unsqueeze(self.decoder(one_hot)[0])
 
 
-def load_dvae(folder: str | Path, weights: str = "weights") -> DiscreteVAE:
-    """The dVAE that training left in ``folder``, ready for use; ``weights="start"`` is the one before training."""
+AnyDVAE = DiscreteVAE | PublishedDVAE
+
+
+def make_dvae(settings: DVAE) -> AnyDVAE:
+    """The untrained dVAE of these settings; of the shape of ``settings.weights`` if they name any."""
+    if settings.architecture == "patches":
+        return DiscreteVAE(settings)
+    if settings.weights is not None:
+        return PublishedDVAE(read_shape(settings.weights))
+    shape = PublishedShape(settings.codes, settings.width, settings.code_width, settings.blocks)
+    return PublishedDVAE(shape, settings.min_log_scale)
+
+
+def load_dvae(folder: str | Path, weights: str = "weights") -> AnyDVAE:
+    """The dVAE of ``folder``, trained or imported, ready for use; ``weights="start"`` is the one before training.
+
+    What it is stands in ``model.json``: the settings it was trained with, or that it is a published one.
+    """
     from safetensors.torch import load_file
 
     folder = Path(folder)
-    model = DiscreteVAE(DVAE.model_validate_json((folder / "model.json").read_text()))
-    model.load_state_dict(load_file(folder / f"{weights}.safetensors"))
-    return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    with torch.device("meta"):
+        model = PublishedDVAE(read_shape(folder)) if "kind" in facts else make_dvae(DVAE.model_validate(facts))
+    model.load_state_dict(load_file(folder / f"{weights}.safetensors"), assign=True)
+    layout = torch.channels_last if isinstance(model, DiscreteVAE) else torch.contiguous_format  # each the faster one
+    return model.eval().requires_grad_(False).to(memory_format=layout)
 
 
 @torch.inference_mode()
-def encode_pictures(dvae: DiscreteVAE, pixels: UInt8[np.ndarray, "n h w 3"]) -> UInt16[np.ndarray, "n grid grid"]:
+def encode_pictures(dvae: AnyDVAE, pixels: UInt8[np.ndarray, "n h w 3"]) -> UInt16[np.ndarray, "n grid grid"]:
     """The likeliest code of every cell of every picture."""
-    starts = range(0, len(pixels), BATCH)
-    grids = [dvae.encode(to_float(pixels[start : start + BATCH])).to(torch.uint16).numpy() for start in starts]
+    batch = together(*pixels.shape[1:3])
+    starts = range(0, len(pixels), batch)
+    grids = [dvae.encode(to_float(pixels[start : start + batch])).to(torch.uint16).numpy() for start in starts]
     return np.concatenate(grids)
 
 
 @torch.inference_mode()
-def decode_codes(dvae: DiscreteVAE, codes: UInt16[np.ndarray, "n ..."]) -> UInt8[np.ndarray, "n h w 3"]:
+def decode_codes(dvae: AnyDVAE, codes: UInt16[np.ndarray, "n ..."]) -> UInt8[np.ndarray, "n h w 3"]:
     """The picture of every grid of codes; a grid may be flat, as candidates are stored."""
-    starts = range(0, len(codes), BATCH)
     side = codes.shape[-1] if codes.ndim == 3 else round(codes.shape[-1] ** 0.5)
     grids = torch.from_numpy(codes.astype(np.int64)).view(-1, side, side)
-    return np.concatenate([to_uint8(dvae.decode(grids[start : start + BATCH])) for start in starts])
+    batch = together(side * dvae.downsample, side * dvae.downsample)
+    return np.concatenate(
+        [to_uint8(dvae.decode(grids[start : start + batch])) for start in range(0, len(codes), batch)]
+    )
+
+
+def together(height: int, width: int) -> int:
+    """How many pictures of this size pass through the network at a time: memory grows with their pixels."""
+    return min(MOST, max(1, PIXELS // (height * width)))

@@ -1,4 +1,4 @@
-"""The arithmetic in which pictures are scored and judged."""
+"""The arithmetic in which pictures are scored and judged, and that of what must not be computed in 16 bit."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,3 +21,13 @@ def full_precision() -> Iterator[None]:
             yield
     finally:
         torch.set_float32_matmul_precision(outside)
+
+
+@contextmanager
+def without_autocast(device: str) -> Iterator[None]:
+    """What stands within is computed in the type of its tensors, whatever is cast outside."""
+    if not torch.amp.is_autocast_available(device):  # on the meta device nothing is computed
+        yield
+        return
+    with torch.autocast(device, enabled=False):
+        yield

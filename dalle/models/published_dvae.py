@@ -8,6 +8,7 @@ residual stream in bounds is that each of the n blocks adds only 1/n² of its br
 published files, so that a name there and a name here differ in ``w`` → ``weight`` and ``b`` → ``bias`` only.
 """
 
+import json
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from dalle.models.dvae import squeeze, unsqueeze
+from dalle.models.likelihood import squeeze, unsqueeze
+from dalle.models.precision import without_autocast
 
 GROUPS = 4  # of blocks, in each half; between them the grid is halved or doubled
 DOWNSAMPLE = 2 ** (GROUPS - 1)  # pixels a code cell is wide
@@ -41,9 +43,7 @@ class CodeConv(nn.Conv2d):
         super().__init__(inputs, outputs, kernel_size=1)
 
     def forward(self, x: Float[Tensor, "b inputs h w"]) -> Float[Tensor, "b outputs h w"]:
-        if not torch.amp.is_autocast_available(x.device.type):  # on the meta device nothing is computed
-            return super().forward(x)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device.type):
             return super().forward(x.float())
 
 
@@ -97,8 +97,9 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Location and ln scale of the logit-Laplace distribution of every subpixel, from (relaxed) one-hot codes."""
 
-    def __init__(self, shape: PublishedShape) -> None:
+    def __init__(self, shape: PublishedShape, min_log_scale: float | None = None) -> None:
         super().__init__()
+        self.min_log_scale = min_log_scale
         widths = [shape.code_width, *(shape.width * 2**number for number in reversed(range(GROUPS)))]
         head = nn.Sequential(OrderedDict(relu=nn.ReLU(), conv=nn.Conv2d(shape.width, 2 * CHANNELS, 1)))
         groups = _groups(widths, (1, 3, 3, 3), shape.blocks, nn.Upsample(scale_factor=2, mode="nearest"))
@@ -106,7 +107,7 @@ class Decoder(nn.Module):
 
     def forward(self, codes: Float[Tensor, "b k gh gw"]) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 h w"]]:
         mu, log_scale = self.blocks(codes).chunk(2, dim=1)
-        return mu, log_scale
+        return mu, log_scale if self.min_log_scale is None else log_scale.clamp(min=self.min_log_scale)
 
     def locations(self, codes: Int[Tensor, "b gh gw"]) -> Float[Tensor, "b 3 h w"]:
         """μ for hard codes. Their rows are looked up: one-hot, 64 pictures' codes would fill 2 GiB."""
@@ -118,10 +119,12 @@ class Decoder(nn.Module):
 class PublishedDVAE(nn.Module):
     """Encoder and decoder, and the two roads through them; as in :class:`dalle.models.dvae.DiscreteVAE`."""
 
-    def __init__(self, shape: PublishedShape = PublishedShape()) -> None:
+    downsample = DOWNSAMPLE
+
+    def __init__(self, shape: PublishedShape = PublishedShape(), min_log_scale: float | None = None) -> None:
         super().__init__()
         self.shape, self.num_codes = shape, shape.codes
-        self.encoder, self.decoder = Encoder(shape), Decoder(shape)
+        self.encoder, self.decoder = Encoder(shape), Decoder(shape, min_log_scale)
         self._initialise()
 
     @torch.no_grad()
@@ -150,14 +153,12 @@ class PublishedDVAE(nn.Module):
         return unsqueeze(self.decoder.locations(codes))
 
 
-def load_published(folder: str | Path) -> PublishedDVAE:
-    """The imported model of ``folder`` (``model.json``, ``weights.safetensors``), ready for use."""
-    import json
-
-    from safetensors.torch import load_file
-
-    facts = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
-    with torch.device("meta"):
-        model = PublishedDVAE(PublishedShape(**facts["shape"]))
-    model.load_state_dict(load_file(Path(folder) / "weights.safetensors"), assign=True)
-    return model.eval().requires_grad_(False)
+def read_shape(folder: str | Path) -> PublishedShape:
+    """The shape of the model that was imported into ``folder``. Raises ValueError if there is none."""
+    path = Path(folder) / "model.json"
+    if not path.is_file():
+        raise ValueError(f"{folder}: no dVAE was imported here; `python -m dalle import-dvae` writes such a folder")
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    if facts.get("kind") != "published":
+        raise ValueError(f"{path}: this is no imported dVAE; allowed is what `python -m dalle import-dvae` writes")
+    return PublishedShape(**facts["shape"])

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from dalle.models.attention import Kind, cell_mask
+from dalle.models.attention import Kind, Wrap, cell_mask
 
 QUERIES = 64  # of a window, about: fewer are too little work for a fused kernel, more have too much of it masked
 
@@ -37,12 +37,14 @@ class Window:
 
 
 @lru_cache(maxsize=16)
-def windows(kind: Kind, prefix: int, grid: int, conv_kernel: int, device: torch.device) -> tuple[Window, ...]:
+def windows(
+    kind: Kind, prefix: int, grid: int, conv_kernel: int, conv_wrap: Wrap, device: torch.device
+) -> tuple[Window, ...]:
     """All windows of a layer, in the order of their lines."""
     with torch.inference_mode(False), torch.device("cpu"):  # whoever asks first, training may keep the masks
         order = torch.arange(grid * grid).view(grid, grid)
         order = (order.T if kind == "column" else order).flatten()
-        mask = cell_mask(kind, grid, conv_kernel)[order][:, order]
+        mask = cell_mask(kind, grid, conv_kernel, conv_wrap)[order][:, order]
         return tuple(_window(mask, first, prefix, grid, device) for first in range(0, grid, max(1, QUERIES // grid)))
 
 
@@ -63,6 +65,7 @@ def attend(
     prefix: int,
     grid: int,
     conv_kernel: int,
+    conv_wrap: Wrap = "raster",
 ) -> Float[Tensor, "batch heads n dim"]:
     """What ``scaled_dot_product_attention`` gives with the layer's ``context_mask``, up to rounding.
 
@@ -78,7 +81,7 @@ def attend(
             torch.cat([v, *lines_v[window.keys]], dim=2),
             attn_mask=window.mask,
         )
-        for window in windows(kind, prefix, grid, conv_kernel, queries.device)
+        for window in windows(kind, prefix, grid, conv_kernel, conv_wrap, queries.device)
     ]
     cells = torch.cat(attended, dim=2)
     if kind == "column":

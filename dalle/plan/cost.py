@@ -61,7 +61,10 @@ def step_seconds(shape: Shape, parameters: PriorParameters, rows: int, chip: Chi
 def seen_in_all_layers(shape: Shape) -> float:
     """Positions that a cell sees, itself included: mean over cells, sum over layers."""
     kinds = layer_kinds(shape.depth)
-    seen = {kind: float(cell_mask(kind, shape.grid, shape.conv_kernel).sum(1).float().mean()) for kind in set(kinds)}
+    seen = {
+        kind: float(cell_mask(kind, shape.grid, shape.conv_kernel, shape.conv_wrap).sum(1).float().mean())
+        for kind in set(kinds)
+    }
     return sum(shape.prefix + seen[kind] for kind in kinds)
 
 

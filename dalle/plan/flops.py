@@ -35,7 +35,7 @@ def learnt_tokens(shape: Shape) -> int:
 
 def seen_pairs(shape: Shape, kind: Kind) -> int:
     """Pairs (position, position it sees) in a training sequence, by the mask of a layer of this kind."""
-    mask = context_mask(kind, shape.prefix, shape.grid, shape.conv_kernel)
+    mask = context_mask(kind, shape.prefix, shape.grid, shape.conv_kernel, shape.conv_wrap)
     return int(mask[:-1, :-1].sum())
 
 
@@ -73,7 +73,7 @@ def counted_flops(forward: Callable[[], object]) -> int:
 
 def dvae_loss(model: nn.Module, image_size: int) -> torch.Tensor:
     """The objective of one picture on the meta device: forward pass only, no value."""
-    from dalle.models.dvae import gumbel_softmax, kl_to_uniform, logit_laplace
+    from dalle.models.likelihood import gumbel_softmax, kl_to_uniform, logit_laplace
 
     images = torch.empty(1, 3, image_size, image_size, device="meta")
     logits = model.logits(images)

@@ -110,5 +110,5 @@ def ring_bytes(shape: Shape) -> int:
 
 
 def _kept_cells(shape: Shape, kind: Kind) -> int:
-    cell, seen = cell_mask(kind, shape.grid, shape.conv_kernel).nonzero(as_tuple=True)
+    cell, seen = cell_mask(kind, shape.grid, shape.conv_kernel, shape.conv_wrap).nonzero(as_tuple=True)
     return shape.cells if kind == "column" else int((cell - seen).max()) + 1

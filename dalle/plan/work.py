@@ -10,10 +10,10 @@ from dalle.config.data import Photographs, Scenes
 from dalle.config.experiment import Experiment
 from dalle.config.models import DVAE
 from dalle.config.training import Optimisation
-from dalle.models.transformer import Shape
+from dalle.models.transformer import Shape, prior_shape
 
 if TYPE_CHECKING:
-    from dalle.models.dvae import DiscreteVAE
+    from dalle.models.dvae import AnyDVAE
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,8 @@ def read_work(experiment: Experiment) -> Work:
     prior, data, sampling = experiment.prior, experiment.data, experiment.sampling
     count = _of_scenes if experiment.is_of_scenes else _of_photographs
     pairs, prompts = count(data, prior.uncaptioned)
-    shape = Shape(
-        width=prior.width,
-        heads=prior.heads,
-        depth=prior.depth,
-        conv_kernel=prior.conv_kernel,
-        text_context=experiment.tokenizer.context,
-        text_vocab=experiment.tokenizer.vocab_size,
-        grid=experiment.grid,
-        codes=experiment.dvae.codes,
-    )
+    context, text_vocab = experiment.tokenizer.context, experiment.tokenizer.vocab_size
+    shape = prior_shape(prior, context, text_vocab, experiment.grid, experiment.dvae.codes)
     return Work(
         shape=shape,
         prior=prior.optimisation,
@@ -95,12 +87,12 @@ def _edition(data: Photographs) -> str:
     return data.split if data.kind == "cub" else ""
 
 
-def dvae_without_numbers(settings: DVAE) -> "DiscreteVAE":
+def dvae_without_numbers(settings: DVAE) -> "AnyDVAE":
     """The experiment's dVAE on the meta device."""
-    from dalle.models.dvae import DiscreteVAE
+    from dalle.models.dvae import make_dvae
 
     with torch.device("meta"):
-        return DiscreteVAE(settings)
+        return make_dvae(settings)
 
 
 def prior_without_numbers(shape: Shape) -> nn.Module:

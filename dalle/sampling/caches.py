@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from dalle.models.attention import Kind, cell_mask
+from dalle.models.attention import Kind, Wrap, cell_mask
 
 # torch.bmm multiplies smaller pairs of matrices in a scalar loop, which costs more than a few idle slots.
 LEAST_PRODUCTS = 400
@@ -22,8 +22,17 @@ class Cache:
     so it keeps them all, column by column, and a step reads one column.
     """
 
-    def __init__(self, kind: Kind, grid: int, conv_kernel: int, streams: int, dim: int, like: Tensor):
-        mask = cell_mask(kind, grid, conv_kernel)
+    def __init__(
+        self,
+        kind: Kind,
+        grid: int,
+        conv_kernel: int,
+        streams: int,
+        dim: int,
+        like: Tensor,
+        conv_wrap: Wrap = "raster",
+    ):
+        mask = cell_mask(kind, grid, conv_kernel, conv_wrap)
         group, slot = _places(kind, grid, mask)
         self.group, self.slot = group.tolist(), slot.tolist()
         least = -(-LEAST_PRODUCTS // dim)

@@ -11,8 +11,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from dalle.models.attention import Kind
-from dalle.models.transformer import Block, Shape, Transformer
+from dalle.models.transformer import ACTIVATIONS, Block, Shape, Transformer
 from dalle.sampling.caches import Cache
+
+NOTHING = ("none", [], "")  # what oneDNN does to a product before it writes it
+WITHIN = {"gelu": ("gelu", [], "none"), "gelu_tanh": ("gelu", [], "tanh")}
 
 
 def on_device(model: Transformer, device: torch.device) -> Transformer:
@@ -98,17 +101,18 @@ class _Layer:
 
     def __init__(self, shape: Shape, block: Block, kind: Kind, space: _Workspace):
         self.block, self.space = block, space
-        self.qkv, self.out, self.up, self.down = map(_Matrix, (block.qkv, block.out, block.up, block.down))
+        self.qkv, self.out, self.down = map(_Matrix, (block.qkv, block.out, block.down))
+        self.up = _Matrix(block.up, shape.activation)
         dim = shape.width // shape.heads
-        self.cache = Cache(kind, shape.grid, shape.conv_kernel, space.streams, dim, space.like)
+        self.cache = Cache(kind, shape.grid, shape.conv_kernel, space.streams, dim, space.like, shape.conv_wrap)
 
     def prefill(self, x: Float[Tensor, "captions prefix width"]) -> Float[Tensor, "captions prefix width"]:
         qkv = self.qkv(self.block.norm1(x)).unflatten(-1, (3, self.block.heads, -1))
         queries, keys, values = qkv.permute(2, 0, 3, 1, 4)  # each captions heads prefix dim
         self.prefix_keys, self.prefix_values = (part.flatten(0, 1).contiguous() for part in (keys, values))
         attended = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
-        x = x + self.out(attended.transpose(1, 2).flatten(2))
-        return x + self.down(self.up(self.block.norm2(x), gelu=True))
+        x = x + self.block.norm1_after(self.out(attended.transpose(1, 2).flatten(2)).to(x.dtype))
+        return x + self._mlp(x)
 
     def step(self, x: Float[Tensor, "all_rows width"], cell: int) -> None:
         """Advance the residual stream ``x`` of ``cell``, in place."""
@@ -118,8 +122,11 @@ class _Layer:
         self.cache.write(cell, streams[1:])
         self._attend(streams[0].mul_(streams.shape[-1] ** -0.5), cell)
         space.mixed.view(space.captions, space.rows, heads, -1).copy_(space.attended.transpose(1, 2))
-        x += self.out(space.mixed)
-        x += self.down(self.up(self.block.norm2(x), gelu=True))
+        x += self.block.norm1_after(self.out(space.mixed).to(x.dtype))
+        x += self._mlp(x)
+
+    def _mlp(self, x: Float[Tensor, "*n width"]) -> Float[Tensor, "*n width"]:
+        return self.block.norm2_after(self.down(self.up(self.block.norm2(x))).to(x.dtype))
 
     def _attend(self, queries: Float[Tensor, "streams dim"], cell: int) -> None:
         """One softmax over the prefix, shared by a caption's rows, and the window of cells, each row's own (paper
@@ -139,24 +146,26 @@ class _Layer:
 
 
 class _Matrix:
-    """An ``nn.Linear`` made ready for many products of few rows, in the type of its weights.
+    """An ``nn.Linear`` made ready for many products of few rows, in the type of its weights, and what comes after it.
 
     On CPUs oneDNN lays the weights out once; ``addmm`` does so at every call, which costs as much as 30 rows. The two
     operators are those that torch.compile puts in for a linear layer. They have no public name.
     """
 
-    def __init__(self, linear: nn.Linear):
+    def __init__(self, linear: nn.Linear, activation: str | None = None):
         self.weight, self.bias = linear.weight.detach(), linear.bias
         self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight) if _is_packable(self.weight) else None
+        self.within = WITHIN[activation] if self.packed is not None and activation in WITHIN else NOTHING
+        self.after = None if activation is None or self.within is not NOTHING else ACTIVATIONS[activation]
 
-    def __call__(self, x: Float[Tensor, "*n k"], gelu: bool = False) -> Float[Tensor, "*n m"]:
-        """The product, and its tanh GELU if asked for."""
+    def __call__(self, x: Float[Tensor, "*n k"]) -> Float[Tensor, "*n m"]:
+        """The product, and its activation if it has one."""
         x = x.to(self.weight.dtype)
-        if self.packed is not None:
-            after = ("gelu", [], "tanh") if gelu else ("none", [], "")
-            return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, *after)
-        product = F.linear(x, self.weight, self.bias)
-        return F.gelu(product, approximate="tanh") if gelu else product
+        if self.packed is None:
+            product = F.linear(x, self.weight, self.bias)
+        else:
+            product = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, *self.within)
+        return product if self.after is None else self.after(product)
 
 
 def _is_packable(weight: Tensor) -> bool:

@@ -1,22 +1,24 @@
 """The first stage: the dVAE, the pictures it learns from, and the paper's relaxed objective (§2.1, §A.2)."""
 
-from math import cos, pi
+from math import cos, inf, log10, pi
 
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from dalle.config.models import DVAE
-from dalle.models.dvae import DiscreteVAE, gumbel_softmax, kl_to_uniform, logit_laplace
+from dalle.models.dvae import AnyDVAE, together
+from dalle.models.likelihood import gumbel_softmax, kl_to_uniform, logit_laplace
 from dalle.systems.stage import Stage
 
-KL_WARMUP = 0.1  # share of the updates in which the KL weight grows from 0
+KL_WARMUP = 0.1  # share of the updates in which the KL weight grows from 0, where no number of updates is set
+JUDGED = 64  # pictures whose reconstruction is looked at while the dVAE learns
 
 
 class DVAEStage(Stage):
     """Pictures, and minus their evidence lower bound with relaxed codes, in nats a subpixel."""
 
-    def __init__(self, model: DiscreteVAE, pixels: UInt8[Tensor, "pictures 3 h w"], settings: DVAE) -> None:
+    def __init__(self, model: AnyDVAE, pixels: UInt8[Tensor, "pictures 3 h w"], settings: DVAE) -> None:
         super().__init__()
         self.model, self.settings = model, settings
         self.examples = len(pixels)
@@ -26,30 +28,64 @@ class DVAEStage(Stage):
         self, indices: Int64[Tensor, " batch"], step: int, generator: torch.Generator
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """Negative log-likelihood + β/(3f²) · KL a cell, f² pixels to a cell: both are nats a subpixel (paper §A.2)."""
-        progress = step / self.settings.optimisation.steps
         images = self.pixels[indices].float() / 255
+        if self.settings.augmentation == "paper":
+            images = mirrored(images, generator)
         logits = self.model.logits(images)
-        codes = gumbel_softmax(logits, temperature(self.settings, progress), generator)
+        codes = gumbel_softmax(logits, temperature(self.settings, step), generator)
         mu, log_scale = self.model.decoder(codes)
         nats, kl = logit_laplace(images, mu, log_scale).mean(), kl_to_uniform(logits)
-        subpixels = 3 * self.settings.downsample**2
-        loss = nats + kl_weight(self.settings, progress) / subpixels * kl
+        subpixels = 3 * self.model.downsample**2
+        loss = nats + kl_weight(self.settings, step) / subpixels * kl
         return loss, {"subpixel_nats": nats.detach(), "kl": kl.detach(), "perplexity": perplexity(logits.detach())}
 
+    def validate(self) -> dict[str, float]:
+        """How well hard codes give back the first pictures: :func:`reconstruction`."""
+        return reconstruction(self.model, self.pixels[:JUDGED])
 
-def temperature(settings: DVAE, progress: float) -> float:
-    """τ after the share ``progress`` of the updates: half a cosine from its first to its last value (paper §A.2)."""
+
+def mirrored(images: Float[Tensor, "b 3 h w"], generator: torch.Generator) -> Float[Tensor, "b 3 h w"]:
+    """Every other picture, by chance, seen in a mirror (listing 1)."""
+    heads = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) < 1 / 2
+    return torch.where(heads, images.flip(-1), images)
+
+
+def temperature(settings: DVAE, step: int) -> float:
+    """τ at an update: a cosine from its first to its last value, and that from then on (paper §A.2)."""
     first, last = settings.temperature
-    return last + (first - last) * (1 + cos(pi * progress)) / 2
+    updates = settings.temperature_updates or settings.optimisation.steps
+    return last + (first - last) * (1 + cos(pi * min(1.0, step / updates))) / 2
 
 
-def kl_weight(settings: DVAE, progress: float) -> float:
-    """β after the share ``progress`` of the updates: half a cosine from 0 to its full height (paper §A.2)."""
-    return settings.kl_weight * (1 - cos(pi * min(1.0, progress / KL_WARMUP))) / 2
+def kl_weight(settings: DVAE, step: int) -> float:
+    """β at an update: a cosine from 0 to its full height, and that from then on (paper §A.2)."""
+    share = step / settings.kl_updates if settings.kl_updates else step / settings.optimisation.steps / KL_WARMUP
+    return settings.kl_weight * (1 - cos(pi * min(1.0, share))) / 2
 
 
 def perplexity(logits: Float[Tensor, "b k h w"]) -> Float[Tensor, ""]:
     """How many codes are in use: exp of the entropy of the batch's likeliest codes; it is small in a collapse."""
-    counts = torch.bincount(logits.argmax(1).flatten(), minlength=logits.shape[1])
+    return evenness(torch.bincount(logits.argmax(1).flatten(), minlength=logits.shape[1]))
+
+
+def evenness(counts: Int64[Tensor, " codes"]) -> Float[Tensor, ""]:
+    """exp of the entropy of the codes' frequencies: as many equally frequent codes would have it."""
     shares = counts / counts.sum()
     return torch.exp(-torch.xlogy(shares, shares).sum())
+
+
+@torch.no_grad()
+def reconstruction(model: AnyDVAE, pixels: UInt8[Tensor, "pictures 3 h w"]) -> dict[str, float]:
+    """Of pictures after their likeliest codes: ``psnr`` (dB, of the squared error of all of them), ``usage``
+    (the share of the codes that occur at all) and ``perplexity`` (how many, counted by their frequency)."""
+    counts, squares = torch.zeros(model.num_codes, dtype=torch.int64, device=pixels.device), 0.0
+    for some in pixels.split(together(*pixels.shape[2:])):
+        images = some.float() / 255
+        codes = model.encode(images)
+        counts += torch.bincount(codes.flatten(), minlength=model.num_codes)
+        squares += float((model.decode(codes) - images).square().sum())
+    return {
+        "psnr": -10 * log10(squares / pixels.numel()) if squares else inf,
+        "usage": float((counts > 0).float().mean()),
+        "perplexity": float(evenness(counts)),
+    }

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dalle.config.models import Prior
 from dalle.images import read_rows
-from dalle.models.transformer import Shape, Transformer, write_shape
+from dalle.models.transformer import Transformer, prior_shape, write_shape
 from dalle.provenance import atomic
 from dalle.seeding import seed_for
 from dalle.systems.prior import PriorStage, token_losses
@@ -34,7 +34,7 @@ def train_prior(
 
     Writes weights.safetensors, model.json and log.csv into ``folder``. model.json has the shape of the model and its
     validation losses, nats a token, on the last pairs, which training does not see. Raises ValueError if captions and
-    codes differ in number, a code is not below ``codes_k``, or a caption is longer than ``context``.
+    codes differ in number, a code is not below ``codes_k``, or a caption is longer than the model reads (``context``).
     """
     from safetensors.torch import save_file
 
@@ -43,11 +43,12 @@ def train_prior(
     captions = [caption for some, _ in pairs for caption in some]
     grids = _joined([some for _, some in pairs])
     torch.manual_seed(seed_for(seed, "prior", "start"))
-    model = Transformer(prior_shape(settings, context, words.vocab_size, grids.shape[-1], codes_k))
+    shape = prior_shape(settings, context, words.vocab_size, grids.shape[-1], codes_k)
+    model = Transformer(shape, settings.attention)
     flat = torch.from_numpy(grids.reshape(len(grids), -1))
     seen = len(flat) - min(HELD_OUT, len(flat) // 20)
-    text = torch.from_numpy(_encode(words, captions[:seen], context, seed))
-    held_out = torch.from_numpy(words.encode(captions[seen:], context))
+    text = torch.from_numpy(_encode(words, captions[:seen], shape.text_context, seed))
+    held_out = torch.from_numpy(words.encode(captions[seen:], shape.text_context))
     stage = PriorStage(model, text, flat[:seen], settings.text_loss)
 
     weights = fit(stage, settings.optimisation, seed, folder / "checkpoint.pt", folder / "log.csv", "prior")
@@ -73,20 +74,6 @@ def _read_pairs(
 def _joined(parts: list[UInt16[np.ndarray, "_ grid grid"]]) -> UInt16[np.ndarray, "pairs grid grid"]:
     """All of them in one array; a single one stays where it is, on the disk."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def prior_shape(settings: Prior, context: int, text_vocab: int, grid: int, codes: int) -> Shape:
-    """The transformer's shape: the settings, and what the tokenizer and the codes impose."""
-    return Shape(
-        width=settings.width,
-        heads=settings.heads,
-        depth=settings.depth,
-        conv_kernel=settings.conv_kernel,
-        text_context=context,
-        text_vocab=text_vocab,
-        grid=grid,
-        codes=codes,
-    )
 
 
 def _encode(words: Tokenizer, captions: list[str], context: int, seed: int) -> Int64[np.ndarray, "versions pairs text"]:

@@ -18,7 +18,9 @@ class FullCacheDecoder:
 
     def __init__(self, model: Transformer, captions: int, rows: int):
         self.model, self.rows, shape = model, rows, model.shape
-        self.masks = [context_mask(kind, shape.prefix, shape.grid, shape.conv_kernel) for kind in model.kinds]
+        self.masks = [
+            context_mask(kind, shape.prefix, shape.grid, shape.conv_kernel, shape.conv_wrap) for kind in model.kinds
+        ]
         size = (captions * rows, shape.heads, shape.prefix + shape.cells, shape.width // shape.heads)
         self.memory = model.code.weight.new_zeros(shape.depth, 2, *size)
 
