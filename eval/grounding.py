@@ -131,4 +131,4 @@ def _write_reader(path: str | Path, table: pd.DataFrame, threshold: float) -> No
     on_real = table[(table["system"] == "real") & (table["metric"] == "grounded")]["value"]
     report = {"threshold": threshold, "accuracy": float(on_real.mean()), "n": len(on_real)}
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(report, indent=2) + "\n")
+        temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

@@ -1,10 +1,12 @@
 """What ends a training: numbers that are none, a loss that climbs, gradients that never come right."""
 
 import math
+import signal
 
 import pytest
 
-from dalle.training.alarm import SKIPPED, Alarm
+from dalle.training import alarm as alarm_module
+from dalle.training.alarm import SKIPPED, Alarm, StopSignal
 
 
 def feed(alarm: Alarm, losses: list[float]) -> None:
@@ -48,3 +50,12 @@ def test_too_many_skipped_updates_in_a_row_stop() -> None:
     with pytest.raises(FloatingPointError, match="gradients were not finite 2500 times in a row"):
         for step in range(SKIPPED):
             alarm.see_update(step, False, "none")
+
+
+def test_a_signal_is_noted_its_echo_is_nothing_and_a_second_one_does_what_it_always_did(monkeypatch) -> None:
+    with pytest.raises(KeyboardInterrupt), StopSignal() as stop:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert stop.asked == "SIGINT"
+        monkeypatch.setattr(alarm_module, "ECHO", -1.0)
+        signal.raise_signal(signal.SIGINT)

@@ -33,7 +33,8 @@ from dalle.plan.memory import (
 )
 from dalle.plan.parameters import prior_parameters
 from dalle.plan.work import dvae_without_numbers, prior_without_numbers
-from dalle.training.optim import make_optimizers, start_average
+from dalle.training.average import start_average
+from dalle.training.optim import make_optimizers
 
 PAPER_SHAPE = Shape(3968, 62, 64, 11, text_context=256, text_vocab=16_384, grid=32, codes=8192)
 SMALL = Shape(64, 4, 6, 3, text_context=16, text_vocab=32, grid=8, codes=48)

@@ -136,4 +136,4 @@ def _write_report(path: Path, splits: dict[str, list[Pair]], overlap: pd.DataFra
         },
     }
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(report, indent=2) + "\n")
+        temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

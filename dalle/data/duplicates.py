@@ -261,4 +261,4 @@ def write_overlap(
         "min_cosine": settings.min_cosine,
     }
     with atomic(folder / "overlap.json") as temporary:
-        temporary.write_text(json.dumps(report, indent=2) + "\n")
+        temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

@@ -94,7 +94,7 @@ def waves(context: int, width: int) -> Float[Tensor, "context width"]:
 def write_shape(path: str | Path, shape: Shape) -> None:
     """``model.json``: the shape, from which :func:`load_clip` builds the model."""
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps({"shape": asdict(shape)}, indent=2) + "\n")
+        temporary.write_text(json.dumps({"shape": asdict(shape)}, indent=2) + "\n", encoding="utf-8")
 
 
 def load_clip(folder: str | Path) -> "CLIP":

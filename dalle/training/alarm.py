@@ -4,8 +4,10 @@ import signal
 import threading
 from collections.abc import Callable
 from math import inf, isfinite
+from time import monotonic
 from types import FrameType, TracebackType
 
+ECHO = 2.0  # seconds in which a signal may come a second time and means the same
 SMOOTHING = 0.99  # of the average loss: of some 100 updates
 SKIPPED = 2_500  # updates in a row: each branch's scale can then have come from its start to its lowest value
 
@@ -58,11 +60,13 @@ class Alarm:
 class StopSignal:
     """Within the block the first SIGTERM or SIGINT is noted in ``asked``, and ``then`` is called.
 
-    A second one does what it always did.
+    A second one does what it always did, unless it is the same wish once more: a scheduler tells every process, and
+    Snakemake hands on what it is told.
     """
 
     def __init__(self) -> None:
         self.asked: str | None = None
+        self.since = 0.0
         self.then: Callable[[], None] | None = None
         self.before: dict[int, object] = {}
 
@@ -78,10 +82,13 @@ class StopSignal:
         self._restore()
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.asked = signal.Signals(number).name
-        self._restore()
-        if self.then is not None:
-            self.then()
+        if self.asked is None:
+            self.asked, self.since = signal.Signals(number).name, monotonic()
+            if self.then is not None:
+                self.then()
+        elif monotonic() - self.since > ECHO:
+            self._restore()
+            signal.raise_signal(number)
 
     def _restore(self) -> None:
         for number, handler in self.before.items():

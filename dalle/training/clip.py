@@ -49,7 +49,7 @@ def train_clip(
     model.cpu().load_state_dict(weights)
     write_shape(folder / "model.json", shape)
     with atomic(folder / "report.json") as temporary:
-        temporary.write_text(json.dumps(lessons.report(model.eval()), indent=2) + "\n")
+        temporary.write_text(json.dumps(lessons.report(model.eval()), indent=2) + "\n", encoding="utf-8")
     with atomic(folder / "weights.safetensors") as temporary:
         save_file(weights, temporary)
 

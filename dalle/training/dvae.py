@@ -65,7 +65,7 @@ def _learn(model: AnyDVAE, pixels: UInt8[Tensor, "pictures 3 h w"], settings: DV
     stage = DVAEStage(model.to(memory_format=torch.channels_last), pixels, settings)
     weights = fit(stage, settings.optimisation, seed, folder / "checkpoint.pt", folder / "log.csv", "dvae")
     with atomic(folder / "model.json") as temporary:
-        temporary.write_text(settings.model_dump_json(indent=2) + "\n")
+        temporary.write_text(settings.model_dump_json(indent=2) + "\n", encoding="utf-8")
     with atomic(folder / "weights.safetensors") as temporary:
         save_file(weights, temporary)
 

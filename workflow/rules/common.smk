@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from dalle.config.reading import load_config
+from dalle.config.reading import load_config, read_yaml
 from dalle.imports import code_of
 from eval.human.questionnaire import load_questionnaire
 from eval.protocols.protocol import BlurProtocol, ClipProtocol, FidProtocol, IsProtocol, load_protocol
@@ -39,6 +39,17 @@ def read_experiment(values):
         return load_config(values)
     except ValueError as error:
         sys.exit(f"Error: {error}")  # a WorkflowError would bury the line in places of this file
+
+
+def refuse_templates(files):
+    """Snakemake runs Python that a YAML file with the key __use_yte__ asks for: ours are data, and are to stay so."""
+    for file in files:
+        try:
+            values = read_yaml(file)
+        except ValueError as error:
+            sys.exit(f"Error: config file {error}")
+        if isinstance(values, dict) and "__use_yte__" in values:
+            sys.exit(f"Error: config file {file}: __use_yte__ makes it a program; allowed are values alone")
 
 
 def read_protocols(settings):
@@ -132,13 +143,23 @@ def closing_words(headline):
     return Path(headline).read_text(encoding="utf-8") if Path(headline).exists() else ""
 
 
+def is_script(process):
+    """Whether a process runs a script of a rule."""
+    try:
+        return process.name() not in ("sh", "bash") and any(
+            "/.snakemake/scripts/" in word for word in process.cmdline()
+        )
+    except psutil.NoSuchProcess:
+        return False
+
+
 def pass_sigterm_on():
     """Whoever takes the machine away tells Snakemake alone, and Snakemake waits for its jobs: they are told, too."""
     waits = signal.getsignal(signal.SIGTERM)
 
     def stop(*arguments):
         for process in psutil.Process().children(recursive=True):
-            if process.name() not in ("sh", "bash"):  # a shell would go before its job has saved
+            if is_script(process):  # its shell would go before it has saved; its own processes it tells itself
                 process.terminate()
         waits(*arguments)
 
@@ -148,6 +169,7 @@ def pass_sigterm_on():
 for variable, value in JOB_ENVIRONMENT.items():
     os.environ.setdefault(variable, value)
 
+refuse_templates(workflow.overwrite_configfiles)
 experiment = read_experiment(config)
 SUITES = experiment.data.suites
 IS_OF_SCENES = experiment.is_of_scenes

@@ -88,8 +88,11 @@ def _captions_of_table(path: Path) -> dict[str, list[str]]:
     if not {"image", "caption"} <= set(reader.fieldnames or []):
         raise ValueError(f"{path}: its columns are {reader.fieldnames}; needed are image and caption")
     said: dict[str, list[str]] = {}
-    for line in reader:
-        said.setdefault(line["image"], []).append(line["caption"])
+    try:
+        for line in reader:
+            said.setdefault(line["image"], []).append(line["caption"] or "")
+    except csv.Error as error:
+        raise ValueError(f"{path}: it cannot be read as CSV ({error})") from None
     return said
 
 

@@ -50,7 +50,10 @@ def _named(folder: Path, path: Path) -> Iterator[str]:
         if path.name != "metadata.csv" or "file_name" not in (reader.fieldnames or []):
             raise ValueError(f"{path}: needed is a metadata.csv with a column file_name, and no other CSV file")
         beside = path.parent.relative_to(folder)
-        yield from ((beside / line["file_name"]).as_posix() for line in reader)
+        try:
+            yield from [(beside / (line["file_name"] or "")).as_posix() for line in reader]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: it cannot be read as CSV in UTF-8 ({error})") from None
 
 
 def read_parquet(paths: Mapping[str, Iterable[str | Path]], columns: "Columns") -> Source:

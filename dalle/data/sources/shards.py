@@ -44,16 +44,29 @@ def read_shards(paths: Mapping[str, Iterable[str | Path]], columns: "Columns") -
     for split, path in shards:
         for name, parts in _samples(path):
             picture = next(parts[kind] for kind in PICTURES if kind in parts)
-            said = json.loads(parts["json"].read()) if "json" in parts else {}
-            text = parts["txt"].read().decode("utf-8") if "txt" in parts else said[columns.caption]
+            said = _said(parts, columns, f"{path}: {name}")
             image_id = str(said[columns.image_id]) if columns.image_id else name
             place = {"image_id": image_id, "split": split, "file": f"{path.name}: {name}"}
-            place |= {"category": said[columns.category] if columns.category else ""}
+            place |= {"category": str(said[columns.category]) if columns.category else ""}
             place |= {"picture": known.setdefault(image_id, len(places))}
             places.append(picture)
-            captions = text if isinstance(text, list) else [text]
+            captions = said[columns.caption]
             rows += [place | {"caption": caption, "prompt_id": len(rows) + n} for n, caption in enumerate(captions)]
     return make_source("webdataset", rows, lambda picture: places[picture].read())
+
+
+def _said(parts: Mapping[str, Place], columns: "Columns", name: str) -> dict[str, Any]:
+    """What a sample's JSON says, the captions as a list. Raises ValueError that names the sample."""
+    try:
+        said = json.loads(parts["json"].read()) if "json" in parts else {}
+        text = parts["txt"].read().decode("utf-8") if "txt" in parts else said[columns.caption]
+        captions = text if isinstance(text, list) else [text]
+        wanted = [each for each in (columns.category, columns.image_id) if each]
+        if captions and all(isinstance(each, str) for each in captions):
+            return {each: said[each] for each in wanted} | {columns.caption: captions}
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ValueError(f"{name}: its text cannot be read ({type(error).__name__}: {error})") from None
+    raise ValueError(f"{name}: the caption {text!r} is no text; allowed are texts and lists of texts")
 
 
 def _samples(path: Path) -> Iterator[tuple[str, dict[str, Place]]]:
