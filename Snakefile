@@ -47,6 +47,7 @@ rule all:
         "<results>/headline.txt",
         "<results>/provenance.json",
         "<results>/mlflow.json",
+        "<results>/report.html",
         expand("<results>/human/{pair}/public/index.html", pair=PAIRS),
         "<results>/human.txt",
 

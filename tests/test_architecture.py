@@ -23,17 +23,17 @@ DALLE_ROWS = [
     {"models"},
     {"systems"},
     {"training", "sampling", "rerank", "plan", "verify"},
-    {"neighbours", "playing"},
+    {"completions", "neighbours", "playing"},
     {"__main__"},
 ]
 EVAL_ROWS = [
-    {"metrics", "pixels", "protocols", "stats", "tables"},
-    {"networks", "registry", "store"},
+    {"metrics", "pixels", "protocols", "stats", "style", "tables"},
+    {"networks", "registry", "store", "throughput"},
     {"blur", "contrastive", "extractors"},
     {"features", "human"},
     {"agreement", "differences", "shown"},
-    {"grounding", "sweep", "plots", "grids", "headline", "report", "track"},
-    {"golden", "judge"},
+    {"grounding", "sweep", "plots", "grids", "headline", "track"},
+    {"golden", "judge", "report"},
     {"doctor"},
     {"__main__"},
 ]

@@ -64,8 +64,8 @@ def metrics(tmp_path: Path) -> Path:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list:
     """The figures drawn in a test, so that it can read the lines back."""
     figures = []
-    save = plots._save
-    monkeypatch.setattr(plots, "_save", lambda figure, out: (figures.append(figure), save(figure, out)))
+    save = plots.save_figure
+    monkeypatch.setattr(plots, "save_figure", lambda figure, out: (figures.append(figure), save(figure, out)))
     return figures
 
 

@@ -2,17 +2,15 @@
 
 from pathlib import Path
 
-import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from dalle.provenance import atomic
 from eval.human.comparison import ALL, KEPT
+from eval.style import SOFT, house_style, look_of, save_figure
 
-STYLE = {"font.family": "DejaVu Sans", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
-COLOUR = "#0072B2"
+COLOUR = look_of("dalle1").colour
 FOR, TIED, AGAINST = (0.0, 0.447, 0.698), (0.93, 0.93, 0.93), (0.902, 0.624, 0.0)  # blue, grey, orange
 
 
@@ -20,10 +18,9 @@ def plot_verdicts(verdicts: pd.DataFrame, histograms: pd.DataFrame, out: str | P
     """One line for each comparison and question. Without votes the figure says that they are waited for.
 
     Left: the share of votes for the first system, a tie counting half, with its 95 % interval over prompts; hollow with
-    everybody's votes, filled without the raters left out. Right: the pairs by how their votes were divided. The file
-    holds no date: equal tables, equal bytes.
+    everybody's votes, filled without the raters left out. Right: the pairs by how their votes were divided.
     """
-    with matplotlib.rc_context(STYLE):
+    with house_style():
         lines = list(verdicts.groupby(["comparison", "question"], sort=False).groups)
         figure = Figure(figsize=(11, 1.6 + 0.75 * max(1, len(lines))), layout="constrained")
         if lines:
@@ -31,9 +28,8 @@ def plot_verdicts(verdicts: pd.DataFrame, histograms: pd.DataFrame, out: str | P
             _rates(rates, verdicts, lines)
             _divided(divided, histograms, lines)
         else:
-            figure.text(0.5, 0.5, "waiting for votes", ha="center", va="center", size=14, color="#707070")
-        with atomic(out) as temporary:
-            figure.savefig(temporary, format="png", dpi=160, facecolor="white", metadata={"Software": None})
+            figure.text(0.5, 0.5, "waiting for votes", ha="center", va="center", size=14, color=SOFT)
+        save_figure(figure, out)
 
 
 def _rates(axes: Axes, verdicts: pd.DataFrame, lines: list[tuple[str, str]]) -> None:
@@ -47,7 +43,7 @@ def _rates(axes: Axes, verdicts: pd.DataFrame, lines: list[tuple[str, str]]) -> 
     names = [f"{question}\n{first}\nagainst {second}" for (_, question), first, second in firsts.itertuples()]
     axes.set_yticks(range(len(lines)), names)
     axes.set_ylim(len(lines) - 0.5, -0.5)
-    axes.axvline(0.5, color="#999999", lw=1, ls="--")
+    axes.axvline(0.5, color=SOFT, lw=1, ls="--")
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(PercentFormatter(xmax=1))
     axes.set_xlabel("votes for the first system, 95 % interval")

@@ -41,7 +41,8 @@ rule human_report:
         votes=[file for pair in PAIRS for file in votes_of(pair)],
     output:
         text="<results>/human.txt",
-        figure="<results>/figures/human.png",
+        figure=report("<results>/figures/human.png", caption="../report/human.rst", category="Figures"),
+        svg="<results>/figures/human.svg",
         tables=expand(
             "<results>/tables/human{table}.parquet", table=["", "_histogram", "_ranking", "_raters", "_rejected"]
         ),

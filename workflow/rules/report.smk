@@ -1,8 +1,22 @@
+from dalle.provenance import ROOT, file_digest
+
+# What the trained stages take in: units, and how many of them an example has.
+STAGES = {
+    "dvae": ("pictures", 1),
+    "prior": ("tokens", experiment.tokenizer.context + experiment.grid**2),
+    "clip": ("pictures with captions", 1),
+}
+
+
+report: "../report/workflow.rst"
+
+
 rule plot_figure9:
     input:
         "<results>/tables/metrics.parquet",
     output:
-        "<results>/figures/figure9.png",
+        report("<results>/figures/figure9.png", caption="../report/figure9.rst", category="Figures"),
+        "<results>/figures/figure9.svg",
     log:
         "<results>/logs/plot_figure9.log",
     conda:
@@ -18,7 +32,8 @@ rule plot_candidates:
     input:
         "<results>/tables/metrics.parquet",
     output:
-        "<results>/figures/candidates.png",
+        report("<results>/figures/candidates.png", caption="../report/candidates.rst", category="Figures"),
+        "<results>/figures/candidates.svg",
     log:
         "<results>/logs/plot_candidates.log",
     conda:
@@ -36,7 +51,8 @@ rule plot_training:
         prior="<results>/prior/log.csv",
         clip="<results>/clip/log.csv",
     output:
-        "<results>/figures/training.png",
+        report("<results>/figures/training.png", caption="../report/training.rst", category="Figures"),
+        "<results>/figures/training.svg",
     log:
         "<results>/logs/plot_training.log",
     conda:
@@ -54,7 +70,7 @@ rule sample_grid:
         selection="<results>/systems/dalle1/{suite}.selection.parquet",
         image_scores="<results>/tables/image_scores.parquet",
     output:
-        "<results>/figures/samples_{suite}.png",
+        report("<results>/figures/samples_{suite}.png", caption="../report/samples.rst", category="Pictures"),
     log:
         "<results>/logs/sample_grid/{suite}.log",
     conda:
@@ -71,7 +87,7 @@ rule reconstruction_grid:
         start="<results>/systems/dvae_start/val.parquet",
         trained="<results>/systems/dvae/val.parquet",
     output:
-        "<results>/figures/reconstructions.png",
+        report("<results>/figures/reconstructions.png", caption="../report/reconstructions.rst", category="Pictures"),
     log:
         "<results>/logs/reconstruction_grid.log",
     conda:
@@ -89,7 +105,7 @@ rule headline:
         data_report="<results>/data/report.json",
         overlap="<results>/data/overlap.parquet",
     output:
-        "<results>/headline.txt",
+        report("<results>/headline.txt", caption="../report/headline.rst", category="Results"),
     log:
         "<results>/logs/headline.log",
     conda:
@@ -99,6 +115,97 @@ rule headline:
         code=code_of("headline"),
     script:
         "../scripts/headline.py"
+
+
+# Pictures whose upper half is real and whose lower half is drawn.
+rule completions:
+    input:
+        archive="<results>/data/val.parquet",
+        prior="<results>/prior/weights.safetensors",
+        tokenizer="<results>/tokenizer/tokenizer.json",
+        dvae="<results>/dvae/weights.safetensors",
+    output:
+        "<results>/completions/val.parquet",
+    log:
+        "<results>/logs/completions.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        gpu=1,
+    params:
+        settings=slice_of(experiment.sampling, without=[*UNSEEN_BY_CANDIDATES, "shards", "block"]),
+        seed=experiment.seed,
+        code=code_of("completions"),
+    script:
+        "../scripts/completions.py"
+
+
+rule throughput:
+    input:
+        cost="<results>/tables/cost.parquet",
+        logs=expand("<results>/{stage}/log.csv", stage=STAGES),
+        coded=expand("<results>/data/{split}.parquet", split=PRIOR_SPLITS),
+        candidates=expand(
+            "<results>/candidates/{suite}/{shard}/{block}.parquet", suite=SUITES, shard=SHARDS, block=BLOCKS
+        ),
+    output:
+        parquet="<results>/tables/throughput.parquet",
+        csv="<results>/tables/throughput.csv",
+    log:
+        "<results>/logs/throughput.log",
+    conda:
+        "../../environment.yml"
+    params:
+        stages={
+            stage: {
+                "batch_size": getattr(experiment, stage).optimisation.batch_size,
+                "unit": unit,
+                "units_an_example": units,
+            }
+            for stage, (unit, units) in STAGES.items()
+        },
+        code=code_of("throughput"),
+    script:
+        "../scripts/throughput.py"
+
+
+# Everything on one page.
+rule report:
+    input:
+        metrics="<results>/tables/metrics.parquet",
+        image_scores="<results>/tables/image_scores.parquet",
+        cost="<results>/tables/cost.parquet",
+        throughput="<results>/tables/throughput.parquet",
+        verdicts="<results>/tables/human.parquet",
+        verdicts_text="<results>/human.txt",
+        clip_report="<results>/clip/report.json",
+        data_report="<results>/data/report.json",
+        figure9="<results>/figures/figure9.svg",
+        candidates="<results>/figures/candidates.svg",
+        training="<results>/figures/training.svg",
+        human="<results>/figures/human.svg",
+        logs=expand("<results>/{stage}/log.csv", stage=STAGES),
+        real=expand("<results>/systems/real/{suite}.parquet", suite=SUITES),
+        pictures=expand("<results>/systems/dalle1/{suite}.parquet", suite=SUITES),
+        selections=expand("<results>/systems/dalle1/{suite}.selection.parquet", suite=SUITES),
+        reference="<results>/data/val.parquet",
+        dvae_start="<results>/systems/dvae_start/val.parquet",
+        dvae="<results>/systems/dvae/val.parquet",
+        completions="<results>/completions/val.parquet",
+        provenance="<results>/provenance.json",
+    output:
+        report("<results>/report.html", caption="../report/report.rst", category="Results"),
+    log:
+        "<results>/logs/report.log",
+    conda:
+        "../../environment.yml"
+    params:
+        settings=slice_of(experiment),
+        templates=[file_digest(file) for file in sorted((ROOT / "eval/report").glob("pa*")) if file.suffix != ".py"],
+        code=code_of("report"),
+    script:
+        "../scripts/report.py"
 
 
 # The runs that `mlflow ui` shows. They are a copy: delete mlflow.db, mlruns and this rule's output to have them anew.
