@@ -87,7 +87,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
         dvae_start=archive(folder / "dvae_start.parquet", 1),
         dvae=archive(folder / "dvae.parquet", 1),
         completions=archive(folder / "completions.parquet", 2),
+        provenance=record(folder / "provenance.json"),
     )
+
+
+def record(path: Path) -> Path:
+    facts = {"environments": [{"commit": "abc123"}], "digests": {"weights": {"prior": "d1g3st"}}}
+    path.write_text(json.dumps(facts))
+    return path
 
 
 def metrics_with_warning() -> pd.DataFrame:
@@ -216,19 +223,11 @@ def test_votes_and_digests_are_shown_when_they_are_there(files: Files, tmp_path:
     verdict = {"first": "ours", "second": "dvae", "question": "realism", "raters": "kept", "rate": 0.75}
     pd.DataFrame([verdict]).to_parquet(tmp_path / "human.parquet")
     (tmp_path / "human.txt").write_text("a-b\n\n  People prefer ours.\n")
-    (tmp_path / "provenance.json").write_text(json.dumps({"commit": "abc123", "weights": {"prior": "d1g3st"}}))
-    page = written(
-        replace(
-            files,
-            verdicts=tmp_path / "human.parquet",
-            verdicts_text=tmp_path / "human.txt",
-            provenance=tmp_path / "provenance.json",
-        ),
-        tmp_path / "report.html",
-    )
+    told = replace(files, verdicts=tmp_path / "human.parquet", verdicts_text=tmp_path / "human.txt")
+    page = written(told, tmp_path / "report.html")
     assert "People prefer ours." in page.text and "Waiting" not in page.text
     assert any("ours against dvae, realism: 75 %" in alt for alt in page.alts)
-    assert "abc123" in page.text and "d1g3st" in page.text and "no record" not in page.text
+    assert "abc123" in page.text and "d1g3st" in page.text
 
 
 def test_small_pictures_keep_every_pixel_and_large_ones_are_made_small() -> None:
