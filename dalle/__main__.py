@@ -187,11 +187,12 @@ def verify(asked: argparse.Namespace) -> bool:
     """Whether nothing was found wrong."""
     from dalle.verify.report import say_way_back, verify_one, verify_two
 
+    console = _console(width=200)  # a line for each finding, however long
     if asked.other:
-        return verify_two(asked.results, asked.other, _console())
+        return verify_two(asked.results, asked.other, console)
     if asked.back:
-        return say_way_back(asked.results, asked.back, _console())
-    return verify_one(asked.results, asked.configfile, _console())
+        return say_way_back(asked.results, asked.back, console)
+    return verify_one(asked.results, asked.configfile, console)
 
 
 def _wish(asked: argparse.Namespace) -> "Wish":
@@ -272,10 +273,11 @@ def _print_scores(chosen: Sequence["Chosen"]) -> None:
         console.print(Text(best.caption), shown)
 
 
-def _console() -> "Console":
+def _console(width: int = 120) -> "Console":
+    """As wide as the terminal; ``width`` where there is none."""
     from rich.console import Console
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else width)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def job(snakemake: Any) -> Iterator[None]:
         receipt_beside(log).unlink(missing_ok=True)
         check_seals(snakemake.input, results)
         yield
-        write_receipt(snakemake, seal(snakemake.output, results))
+        write_receipt(snakemake, results, seal(snakemake.output, results))
 
 
 @contextmanager

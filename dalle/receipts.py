@@ -1,7 +1,6 @@
-"""The receipt of a job of the workflow: what it read, by which settings and code, where, and digests of what it made.
+"""The receipt of a job of the workflow: what it read and made, by which settings and code, and where.
 
-It lies beside the job's log, written when the job has done all else. A digest taken here is of what the job wrote; a
-file with another digest was changed since.
+It lies beside the job's log, written when the job has sealed what it made (:mod:`dalle.seals`), whose digests it has.
 """
 
 import json
@@ -14,8 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dalle.provenance import atomic, digest_of, run_facts
+from dalle.seals import sealed_digest
 
-# Snakemake writes these when a job has ended: only their reader can say what they hold.
+# Snakemake writes these when a job has ended, so they have no seal.
 BENCHMARKS = "benchmarks/"
 
 
@@ -36,15 +36,13 @@ def receipt_beside(log: str | Path) -> Path:
     return Path(log).with_suffix(".json")
 
 
-def write_receipt(job: Job, made: dict[str, str]) -> None:
-    """Write the receipt of a job that has made the files ``made``: their digests, by path.
+def write_receipt(job: Job, results: str | Path, made: dict[str, str]) -> None:
+    """Write the receipt of a job that has sealed the files ``made``: their digests, by path.
 
-    Paths are relative to the results folder, in which the log lies below ``logs``; what is not below it stays as the
-    job was given it. ``given`` has the digests of inputs that no job of the folder answers for.
-    Raises ValueError for a log that is in no folder ``logs``.
+    Paths are relative to ``results``; what is not below it stays as the job was given it. ``read`` has the digests by
+    which inputs were sealed, ``given`` those of inputs without a seal: no job of the folder answers for them.
     """
-    results = _results_of(job.log[0])
-    read = list(dict.fromkeys(_within(results, path) for path in job.input))
+    sealed = {path: sealed_digest(path, results) for path in job.input}
     receipt = {
         "finished": datetime.now(UTC).isoformat(timespec="microseconds"),
         "rule": job.rule,
@@ -52,8 +50,8 @@ def write_receipt(job: Job, made: dict[str, str]) -> None:
         "params": dict(job.params.items()),
         "threads": job.threads,
         "environment": environment(),
-        "read": read,
-        "given": {_within(results, path): digest_of(path) for path in job.input if _is_given(results, path)},
+        "read": {_within(results, path): digest for path, digest in sealed.items() if digest},
+        "given": {_within(results, path): digest_of(path) for path, digest in sealed.items() if not digest},
         "made": made,
     }
     with atomic(receipt_beside(job.log[0])) as temporary:
@@ -86,19 +84,8 @@ def read_receipts(results: str | Path) -> dict[str, Mapping[str, Any]]:
     return {path: receipt for receipt in in_time for path in receipt["made"]}
 
 
-def _results_of(log: str) -> Path:
-    results, found, _ = Path(log).as_posix().rpartition("/logs/")
-    if not found:
-        raise ValueError(f"log {log}: expected RESULTS/logs/….log")
-    return Path(results)
-
-
-def _within(results: Path, path: str) -> str:
+def _within(results: str | Path, path: str) -> str:
     return Path(path).relative_to(results).as_posix() if Path(path).is_relative_to(results) else Path(path).as_posix()
-
-
-def _is_given(results: Path, path: str) -> bool:
-    return not Path(path).is_relative_to(results) or _within(results, path).startswith(BENCHMARKS)
 
 
 def _processor() -> str:

@@ -22,14 +22,20 @@ def seal(files: Iterable[str | Path], results: str | Path) -> dict[str, str]:
 def check_seals(files: Iterable[str | Path], results: str | Path) -> None:
     """Raises ValueError that names the first of these files that is no longer what its job made."""
     for file in map(Path, files):
-        if not file.is_relative_to(results) or not (kept := _seal_of(file, Path(results))).exists():
-            continue
-        meant, found = kept.read_text(encoding="utf-8").partition(" ")[0], file_digest(file)
-        if found != meant:
+        meant = sealed_digest(file, results)
+        if meant and (found := file_digest(file)) != meant:
+            kept = _seal_of(file, Path(results))
             raise ValueError(
                 f"{file} is not what its job made: its SHA-256 is {found[:16]}…, it was {meant[:16]}…. Delete it, and "
                 f"the same command makes it anew; to go on with it as it is, delete {kept}"
             )
+
+
+def sealed_digest(file: str | Path, results: str | Path) -> str | None:
+    """The SHA-256 that a file had when its job made it; None for a file without a seal."""
+    if not Path(file).is_relative_to(results) or not (kept := _seal_of(Path(file), Path(results))).exists():
+        return None
+    return kept.read_text(encoding="utf-8").partition(" ")[0]
 
 
 def _seal_of(file: Path, results: Path) -> Path:

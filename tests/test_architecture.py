@@ -14,7 +14,8 @@ Sources = dict[str, str]  # path relative to the root → text
 
 DALLE_ROWS = [
     {"config", "provenance", "seeding"},
-    {"hardware", "imports", "receipts", "seals"},
+    {"hardware", "imports", "seals"},
+    {"receipts"},
     {"joblog"},
     {"images"},
     {"manifest"},

@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from rich.console import Console
-from test_receipts import finish, job
+from test_receipts import finish
 
 from dalle.__main__ import main
 from dalle.imports import code_of
@@ -41,7 +41,7 @@ def results(tmp_path: Path) -> Path:
         for name in made:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(name)
-        finish(job(folder, rule, read, made, code=code_of(rule), seed=0))
+        finish(folder, rule, read, made, code=code_of(rule), seed=0)
     record(folder)
     return folder
 
@@ -100,6 +100,16 @@ def test_recording_again_does_not_bless_a_touched_file(results: Path) -> None:
     assert rows(verified(results)[1]) == [("changed", "prior/weights.safetensors")]
 
 
+def test_a_file_made_anew_behind_its_readers_back_makes_them_stale(results: Path) -> None:
+    (results / "dvae/weights.safetensors").write_text("other weights")
+    finish(results, *CHAIN[1], code=code_of("dvae"), seed=0)
+    record(results)
+    is_well, printed = verified(results)
+    assert not is_well
+    assert rows(printed) == [("stale", "job prior")]
+    assert "read dvae/weights.safetensors as" in printed
+
+
 def test_a_changed_setting_is_named_with_both_values(results: Path, tmp_path: Path) -> None:
     edited = tmp_path / "edited.yaml"
     edited.write_text(CONFIG.read_text(encoding="utf-8").replace("width: 32", "width: 64", 1))
@@ -110,11 +120,11 @@ def test_a_changed_setting_is_named_with_both_values(results: Path, tmp_path: Pa
 
 
 def test_changed_code_is_named_by_its_rule(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(findings, "code_of", lambda rule: "new" if rule == "dvae" else code_of(rule))
+    monkeypatch.setattr(findings, "code_of", lambda script: "new" if script == "dvae" else code_of(script))
     is_well, printed = verified(results)
     assert not is_well
     assert rows(printed) == [("stale", "rule dvae")]
-    assert f"code {code_of('dvae')}, now new; 5 files stale" in printed
+    assert f"its code was {code_of('dvae')}, no script's today; 5 files stale" in printed
 
 
 def test_a_protocol_with_another_meaning_is_named_and_one_with_other_words_is_not(
@@ -157,7 +167,7 @@ def test_a_file_nobody_answers_for_cannot_be_recorded(results: Path) -> None:
 def test_the_record_follows_the_jobs_and_not_their_order_in_time(results: Path) -> None:
     before = (results / NAME).read_bytes()
     for rule, read, made in reversed(CHAIN):
-        finish(job(results, rule, read, made, code=code_of(rule), seed=0))
+        finish(results, rule, read, made, code=code_of(rule), seed=0)
     record(results)
     assert (results / NAME).read_bytes() == before
     assert [step.rule for step in read_record(results).jobs] == ["scenes", "dvae", "prior", "metrics"]
@@ -173,7 +183,7 @@ def test_the_way_back_leads_to_the_data_each_job_once(results: Path) -> None:
 def test_digests_follow_what_they_are_of(results: Path) -> None:
     before = read_record(results).digests
     (results / "data/val.parquet").write_text("other")
-    finish(job(results, *CHAIN[0], code=code_of("scenes"), seed=0))
+    finish(results, *CHAIN[0], code=code_of("scenes"), seed=0)
     record(results)
     after = read_record(results).digests
     assert after.data != before.data

@@ -121,7 +121,7 @@ def test_training_enters_by_system_other_system_and_judge() -> None:
 
 def record(processor: str = "A", threads: int = 1, code: str = "c0", width: int = 8, commit: str = "0") -> Record:
     job = Job(
-        rule="prior", wildcards={}, params={"code": code}, threads=threads, environment=0, read=[], given={}, made={}
+        rule="prior", wildcards={}, params={"code": code}, threads=threads, environment=0, read={}, given={}, made={}
     )
     digests = {"experiment": "0" * 64, "code": "0" * 64, "data": "0" * 64, "given": "0" * 64, "weights": {}}
     values = {"format": 1, "experiment": "tiny", "seed": 0, "settings": {"prior": {"width": width}}, "texts": {}}

@@ -15,7 +15,7 @@ from dalle.receipts import BENCHMARKS
 from dalle.verify.record import NAME, Record, leaves
 from dalle.verify.texts import text_digest
 
-NOT_MADE_FOR_TABLES = ("logs/", BENCHMARKS, NAME, "mlflow.json")  # what a run writes about itself
+NOT_MADE_FOR_TABLES = ("logs/", "seals/", BENCHMARKS, NAME, "mlflow.json")  # what a run writes about itself
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def file_findings(results: str | Path, record: Record) -> Iterator[Finding]:
             yield from _file_finding(Path(results, path), path, digest, f"made by {job.rule}", record)
     given = {path: (digest, job.rule) for job in record.jobs for path, digest in job.given.items()}
     for path, (digest, rule) in given.items():
-        place = Path(results, path) if path.startswith(BENCHMARKS) else ROOT / path
+        place = inner if (inner := Path(results, path)).exists() else ROOT / path
         yield from _file_finding(place, path, digest, f"read by {rule}", record)
 
 
@@ -46,16 +46,28 @@ def _file_finding(place: Path, path: str, digest: str, about: str, record: Recor
         yield Finding("changed", path, f"{about}: {digest[:12]}, now {found[:12]}; {following} from it")
 
 
+def chain_findings(record: Record) -> Iterator[Finding]:
+    """Jobs that read a file as it was before its maker made it anew, with other bytes."""
+    makers = record.makers
+    for job in record.jobs:
+        for path, digest in job.read.items():
+            if (now := makers[path].made[path]) != digest:
+                name = " ".join([job.rule, *job.wildcards.values()])
+                yield Finding("stale", f"job {name}", f"read {path} as {digest[:12]}, made anew as {now[:12]}")
+
+
 def code_findings(record: Record) -> Iterator[Finding]:
-    """Rules whose code does something else today than when their jobs ran, or that are gone."""
+    """Rules whose code does something else today than when their jobs ran: no script of today has its digest."""
     made = defaultdict(set)
     for job in record.jobs:
         made[job.rule, job.params.get("code")] |= set(job.made)
+    today = {code_of(script.stem) for script in (ROOT / "workflow/scripts").glob("*.py")}
     for (rule, then), paths in sorted(made.items()):
-        now = code_of(rule) if (ROOT / f"workflow/scripts/{rule}.py").is_file() else "no such rule"
-        if then != now:
+        if then not in today:
             stale = paths.union(*map(record.following, paths))
-            yield Finding("stale", f"rule {rule}", f"code {then}, now {now}; {_count(len(stale), 'file')} stale")
+            yield Finding(
+                "stale", f"rule {rule}", f"its code was {then}, no script's today; {_count(len(stale), 'file')} stale"
+            )
 
 
 def settings_findings(record: Record, settings: Mapping[str, Any], place: str) -> Iterator[Finding]:

@@ -33,8 +33,8 @@ class Job(Part):
     params: dict[str, Any] = Field(description="its settings, and as `code` the digest of all the code it runs")
     threads: int
     environment: int = Field(ge=0, description="its place in the record's environments")
-    read: list[str] = Field(description="its inputs")
-    given: dict[str, Sha256] = Field(description="inputs that no job of the record made")
+    read: dict[str, Sha256] = Field(description="its inputs, as they were then")
+    given: dict[str, Sha256] = Field(description="inputs that no job answers for, from outside or measured")
     made: dict[str, Sha256] = Field(description="its outputs")
 
 
@@ -70,7 +70,7 @@ class Record(Part):
         """The files that were made from that one, directly or through others."""
         reached = {path}
         for job in self.jobs:
-            if reached & set(job.read):
+            if reached & job.read.keys():
                 reached |= set(job.made)
         return sorted(reached - {path})
 
@@ -143,9 +143,8 @@ def _jobs_behind(targets: Sequence[str], makers: Mapping[str, Mapping]) -> list[
             raise ValueError(f"{path}: no receipt below logs/ says which job made it; run again with --forceall")
         receipt = makers[path]
         if _name(receipt) not in receipts:
-            inner = [read for read in receipt["read"] if read not in receipt["given"]]
-            receipts[_name(receipt)], waiting = receipt, waiting + inner
-            graph[_name(receipt)] = sorted({_name(makers[read]) for read in inner if read in makers})
+            receipts[_name(receipt)], waiting = receipt, [*waiting, *receipt["read"]]
+            graph[_name(receipt)] = sorted({_name(makers[read]) for read in receipt["read"] if read in makers})
     order = TopologicalSorter(dict(sorted(graph.items()))).static_order()
     return [_still_of(receipts[name], makers) for name in order]
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from dalle.verify.comparison import Compared, compare, other_experiments, other_machines
 from dalle.verify.findings import (
     Finding,
+    chain_findings,
     code_findings,
     config_of,
     file_findings,
@@ -32,6 +33,7 @@ def verify_one(results: Path, config: Path | None, console: Console) -> bool:
     config = config or config_of(record.experiment)
     findings = [
         *file_findings(results, record),
+        *chain_findings(record),
         *code_findings(record),
         *settings_findings(record, read_settings(config), config.name),
         *text_findings(record),

@@ -22,7 +22,9 @@ class Tolerance:
 
 
 OTHERS = Tolerance(relative=1e-3, floor=0.0)
+SHARES = ("precision", "recall", "density", "coverage", "grounded", "grounded_any", "r_precision")
 ACROSS = {
+    **dict.fromkeys(SHARES, Tolerance(relative=1e-3, floor=0.02)),
     "fid": Tolerance(relative=1e-3, floor=2.0),
     "fid_infinity": Tolerance(relative=1e-2, floor=5.0),
     "kid": Tolerance(relative=1e-3, floor=0.01),
