@@ -34,7 +34,7 @@ def test_labels_of_lines_that_end_together_do_not_overlap():
         label_ends(
             axes, [End(1, y, text, look_of(text)) for y, text in ((0.5, "dvae"), (0.5, "real"), (0.51, "theirs"))]
         )
-        figure.canvas.draw()
+        figure.draw_without_rendering()
         # An annotation's own extent has its leader in it.
         boxes = sorted((Text.get_window_extent(text) for text in axes.texts), key=lambda box: box.y0)
     assert all(below.y1 <= above.y0 for below, above in pairwise(boxes))
