@@ -22,13 +22,13 @@ class PhotographStage(Stage):
         self,
         clip: CLIP,
         pixels: UInt8[Tensor, "pairs 3 h w"],
-        tokens: Int64[Tensor, "pairs context"],
+        captions: Int64[Tensor, "pairs context"],
         photographs: Int64[Tensor, " pairs"],
     ) -> None:
         super().__init__()
         self.model = nn.ModuleDict({"clip": clip})
         self.examples = len(pixels)
-        for name, value in {"pixels": pixels, "tokens": tokens, "photographs": photographs}.items():
+        for name, value in {"pixels": pixels, "captions": captions, "photographs": photographs}.items():
             self.register_buffer(name, value, persistent=False)
 
     def forward(
@@ -39,7 +39,7 @@ class PhotographStage(Stage):
         num = round(SPOILED * len(own))
         pictures = torch.cat([own, spoil(own[:num], own.roll(1, 0)[:num], generator)])
         images = clip.encode_image(soften(pictures, generator), normalize=True)
-        texts = clip.encode_text(self.tokens[indices], normalize=True)
+        texts = clip.encode_text(self.captions[indices], normalize=True)
         scale = clip.logit_scale.clamp(max=log(MAX_SCALE)).exp()
         shown = self.photographs[indices]
         loss = contrast(scale * texts @ images.T, shown[:, None] == shown)

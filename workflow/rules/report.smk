@@ -173,6 +173,7 @@ rule throughput:
 # Everything on one page.
 rule report:
     input:
+        **({} if IS_OF_SCENES else {"data_table": "<results>/tables/data.csv"}),
         metrics="<results>/tables/metrics.parquet",
         image_scores="<results>/tables/image_scores.parquet",
         cost="<results>/tables/cost.parquet",
@@ -186,7 +187,7 @@ rule report:
         training="<results>/figures/training.svg",
         human="<results>/figures/human.svg",
         logs=expand("<results>/{stage}/log.csv", stage=STAGES),
-        real=expand("<results>/systems/real/{suite}.parquet", suite=SUITES),
+        real=expand("<results>/systems/{system}/{suite}.parquet", system=TRUE, suite=SUITES),
         pictures=expand("<results>/systems/dalle1/{suite}.parquet", suite=SUITES),
         selections=expand("<results>/systems/dalle1/{suite}.selection.parquet", suite=SUITES),
         reference="<results>/data/val.parquet",
