@@ -80,7 +80,8 @@ def _take_over(given: Path, pixels: UInt8[Tensor, "pictures 3 h w"], settings: D
         loss, facts = stage(first, settings.optimisation.steps, torch.Generator().manual_seed(0))
     row = {"step": 0, "loss": loss} | facts
     with atomic(folder / "log.csv") as temporary:
-        temporary.write_text(f"{','.join(row)}\n{','.join(f'{float(value):.6g}' for value in row.values())}\n")
+        lines = [",".join(row), ",".join(f"{float(value):.6g}" for value in row.values())]
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     for name in ("model.json", "weights.safetensors"):
         with atomic(folder / name) as temporary:
             shutil.copyfile(given / name, temporary)

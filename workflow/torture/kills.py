@@ -3,7 +3,6 @@
 import random
 import shutil
 from collections import Counter
-from pathlib import Path
 from time import sleep
 
 from workflow.torture.project import Project, kill, running_rules, wait_until
@@ -17,9 +16,10 @@ def killed_run(project: Project, kills: int, seed: int) -> Counter[str]:
     A kill falls at a random moment of a job whose rule was not killed yet, or of any once all were. If the run ends
     before its last kill, it begins anew.
     """
-    rng, met = random.Random(seed), Counter()
+    rng, met, known = random.Random(seed), Counter(), project.rules()
     for _ in range(kills):
-        while not (rules := _kill_once(project, met, rng)):
+        wait = 60.0 if known - met.keys() else 5.0  # a run that has met all rules need not be waited for
+        while not (rules := _kill_once(project, met, rng, wait)):
             _begin_anew(project)
         met.update(rules)
         project.unlock()
@@ -27,11 +27,14 @@ def killed_run(project: Project, kills: int, seed: int) -> Counter[str]:
     return met
 
 
-def _kill_once(project: Project, met: Counter[str], rng: random.Random) -> set[str]:
-    """Starts, kills, and says which rules that met; none if the run had ended."""
+def _kill_once(project: Project, met: Counter[str], rng: random.Random, wait: float) -> set[str]:
+    """Starts, kills, and says which rules that met; none if the run had ended.
+
+    ``wait`` is how long it looks for a rule that was not met yet, seconds.
+    """
     group = project.start()
     wait_until(lambda: False, group, rng.uniform(START, 2 * START))
-    wait_until(lambda: running_rules(group) - met.keys(), group, _patience(met))
+    wait_until(lambda: running_rules(group) - met.keys(), group, wait)
     sleep(rng.uniform(0, REACH) * rng.random())  # early in a job more often: most are short
     if group.poll():
         raise RuntimeError(f"the run in {project.folder} failed: see its torture.log")
@@ -40,12 +43,6 @@ def _kill_once(project: Project, met: Counter[str], rng: random.Random) -> set[s
     rules = running_rules(group)
     kill(group)
     return rules or {"(between jobs)"}
-
-
-def _patience(met: Counter[str]) -> float:
-    """Seconds to wait for a rule that was not killed yet: a run that has met all of them need not be waited for."""
-    scripts = {path.stem for path in Path("workflow/scripts").glob("*.py")} - {"conda_twin", "external"}
-    return 60 if scripts - met.keys() else 5
 
 
 def _begin_anew(project: Project) -> None:

@@ -1,6 +1,7 @@
 """A copy of the project in which the smoke experiment runs, is disturbed and goes on."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -17,7 +18,7 @@ from workflow.torture.copies import SMOKE, command, copy_project, environment
 
 RESULTS = Path("results/smoke")
 # Clocks and the machine enter these, and what names them.
-UNLIKE = ("logs/", "benchmarks/", "tables/cost.", "mlflow.json", "provenance.json")
+UNLIKE = ("logs/", "benchmarks/", "tables/cost.", "tables/throughput.", "report.html", "mlflow.json", "provenance.json")
 LONGEST = 600  # seconds that a whole run may take
 
 
@@ -64,6 +65,11 @@ class Project:
         ran = self.call("--rerun-incomplete", *arguments)
         if ran.returncode:
             raise RuntimeError(f"the run in {self.folder} failed: {(ran.stdout + ran.stderr)[-3000:]}")
+
+    def rules(self) -> set[str]:
+        """The rules that a whole run has jobs of."""
+        said = self.call("--dry-run", "--forceall")
+        return set(re.findall(r"^(?:local)?rule (\w+):$", said.stdout + said.stderr, flags=re.MULTILINE)) - {"all"}
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of every file of the results that neither clock nor machine enters."""
