@@ -10,6 +10,7 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,10 +28,14 @@ def code_digest(*places: str) -> str:
     """
     digest = hashlib.sha256()
     for file in sorted({file for place in places for file in _python_files(place)}):
-        tree = ast.parse(file.read_text(encoding="utf-8"))
         digest.update(file.relative_to(ROOT).as_posix().encode())
-        digest.update(ast.dump(_without_docstrings(tree)).encode())
+        digest.update(_meaning(file.read_text(encoding="utf-8")))
     return digest.hexdigest()[:16]
+
+
+@cache  # many rules run the same files, and every job of a cluster reads all rules
+def _meaning(text: str) -> bytes:
+    return ast.dump(_without_docstrings(ast.parse(text))).encode()
 
 
 def _python_files(place: str) -> list[Path]:

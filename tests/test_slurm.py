@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from conftest import SMOKE, copy_project, environment
 from slurm.start import missing_programs, slurm
 
+from dalle.config.training import Optimisation
 from dalle.provenance import ROOT, file_digest
 
 PROFILE = ("--profile", "workflow/profiles/slurm")
@@ -24,7 +26,7 @@ HERE = (
     *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2"),
     *("--jobs", "2", "--latency-wait", "10", "--set-threads", "prior=2"),
 )
-ON_GPUS = {"dvae", "codes", "prior", "clip", "sample", "score", "features", "agreement"}
+ON_GPUS = {"dvae", "codes", "prior", "clip", "sample", "score", "features", "agreement", "completions"}
 SAME = ("data/val.parquet", "prior/weights.safetensors", "tables/metrics.parquet", "tables/image_scores.parquet")
 
 
@@ -70,27 +72,34 @@ def test_a_job_killed_for_its_memory_is_tried_again_with_more(cluster: dict[str,
     assert dict(zip(jobs["memory"], jobs["state"], strict=True)) == {"100M": "FAILED", "4000M": "COMPLETED"}
 
 
-def test_a_training_has_a_process_for_each_gpu_of_each_node(cluster: dict[str, str], tmp_path: Path) -> None:
-    script = tmp_path / "meet.py"
-    script.write_text(
-        "import os, torch, torch.distributed as dist\n"
-        "dist.init_process_group('gloo')\n"
-        "total = torch.ones(1) * dist.get_rank()\n"
-        "dist.all_reduce(total)\n"
-        "print('met', os.environ['SLURMD_NODENAME'], dist.get_world_size(), total.item(), flush=True)\n"
-        "dist.destroy_process_group()\n",
-        encoding="utf-8",
-    )
-    starts = (
-        "import os, subprocess; from dalle.training.nodes import environment, num_nodes, torchrun; "
-        f"subprocess.run(torchrun([{str(script)!r}], 2, num_nodes()), env=environment(os.environ), check=True)"
-    )
-    inside = shlex.join(["srun", "--ntasks=1", sys.executable, "-c", starts])  # as Snakemake starts a rule's script
-    asked = ["sbatch", "--wait", "--nodes=2", "--gres=gpu:2", "--mem=8000", f"--output={tmp_path / 'out'}"]
-    subprocess.run([*asked, "--wrap", inside], env=cluster, cwd=ROOT, check=False, capture_output=True)
-    said = (tmp_path / "out").read_text(encoding="utf-8")
-    met = sorted(line for line in said.splitlines() if line.startswith("met"))
-    assert met == ["met node1 4 6.0"] * 2 + ["met node2 4 6.0"] * 2, said
+TRAINING = """
+import sys
+from pathlib import Path
+import torch
+from little_stage import train
+from dalle.config.distributed import Distributed
+from dalle.config.training import Optimisation
+settings = Optimisation(steps=10, batch_size=16, learning_rate=1e-2, warmup=2)
+pair = Distributed(processes=2, kind="fsdp", shards=2)  # of each node; its shards are exchanged within it
+torch.save(train(Path("two"), settings.model_copy(update={"distributed": pair})), "two.pt")
+"""
+
+
+def test_a_training_on_two_nodes_ends_where_one_process_does(cluster: dict[str, str], tmp_path: Path) -> None:
+    from little_stage import train
+
+    (tmp_path / "script.py").write_text(TRAINING, encoding="utf-8")
+    step = shlex.join(["srun", "--ntasks=1", sys.executable, "script.py"])  # as Snakemake starts a rule's script
+    asked = ["sbatch", "--wait", "--nodes=2", "--gres=gpu:2", "--mem=8000", "--output=out", "--wrap", step]
+    places = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    ran = subprocess.run(asked, env=cluster | places, cwd=tmp_path, check=False, capture_output=True, text=True)
+    said = ran.stderr + (tmp_path / "out").read_text(encoding="utf-8")
+    assert ran.returncode == 0, said
+    assert said.count("10/10") == 1, said  # one of the four speaks
+    found = torch.load(tmp_path / "two.pt")
+    expected = train(tmp_path / "one", Optimisation(steps=10, batch_size=16, learning_rate=1e-2, warmup=2))
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=0, atol=1e-5)
 
 
 def test_the_smoke_experiment_through_sbatch_ends_with_the_same_tables(

@@ -32,7 +32,7 @@ class Distributed(Settings):
     """How several processes, one a GPU, share the work. A process alone has nothing to share."""
 
     processes: Positive | None = Field(
-        None, description="on this machine; null: one a visible GPU, and one where there is none"
+        None, description="on each machine; null: one a visible GPU, and one where there is none"
     )
     kind: Literal["ddp", "fsdp"] = Field("ddp", description="ddp: each has all weights; fsdp: sharded (paper)")
     shards: Positive | None = Field(

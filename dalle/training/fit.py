@@ -10,6 +10,7 @@ from dalle.config.training import Optimisation
 from dalle.provenance import atomic
 from dalle.training.alarm import StopSignal
 from dalle.training.launch import in_processes, processes_to_start
+from dalle.training.nodes import num_nodes
 from dalle.training.run import Row, Training
 
 
@@ -24,13 +25,13 @@ def fit(
     loss, learning_rate, grad_norm, the stage's scalars). What the stage says of its validation is in
     ``validation.csv`` beside it. Checkpoints lie beside ``checkpoint`` and are gone at the end.
 
-    Several processes share each batch: those that torchrun or accelerate started, or else as many as there are GPUs.
-    Raises ValueError for settings that do not fit the stage, its data or the processes; FloatingPointError where the
-    loss or a gradient is not finite, or the loss diverges. SIGTERM and Ctrl-C end in a checkpoint and
-    KeyboardInterrupt.
+    Several processes share each batch: those that torchrun or accelerate started, or else as many as there are GPUs on
+    every machine of the Slurm job. Raises ValueError for settings that do not fit the stage, its data or the processes;
+    FloatingPointError where the loss or a gradient is not finite, or the loss diverges. SIGTERM and Ctrl-C end in a
+    checkpoint and KeyboardInterrupt.
     """
     count = processes_to_start(settings.distributed)
-    if count > 1:
+    if count * num_nodes() > 1:
         return in_processes(count, train, stage, settings, seed, checkpoint, log, name)
     return train(stage, settings, seed, checkpoint, log, name)
 

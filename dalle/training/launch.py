@@ -16,30 +16,34 @@ import torch
 
 from dalle.config.distributed import Distributed
 from dalle.training.alarm import StopSignal
+from dalle.training.nodes import environment, num_nodes, torchrun
 
 ERRORS = {"ValueError": ValueError, "FloatingPointError": FloatingPointError}  # what a training says in its own words
 
 
 def processes_to_start(settings: Distributed) -> int:
-    """How many processes a training still needs: 1 if they are there already, or if one is enough."""
+    """How many processes a training needs on each machine: 1 if they are there already, or if one is enough."""
     if "WORLD_SIZE" in os.environ:  # torchrun, accelerate, srun: started from outside
         return 1
     return settings.processes or max(1, torch.cuda.device_count())
 
 
 def in_processes(count: int, function: Callable[..., Any], *arguments: Any) -> Any:
-    """What ``function(*arguments)`` gives in the first of ``count`` processes of torch.distributed on this machine.
+    """What ``function(*arguments)`` gives in the first of ``count`` processes of torch.distributed on each machine.
+
+    The machines are those that Slurm gave this job; they share the current folder.
 
     Raises what the function raises of its own (ValueError, FloatingPointError), KeyboardInterrupt after SIGTERM or
     Ctrl-C, RuntimeError for everything else; that says what went wrong on standard error.
     """
-    with TemporaryDirectory(prefix="training-") as folder, StopSignal() as stop:
+    nodes = num_nodes()
+    place = None if nodes == 1 else Path.cwd()
+    with TemporaryDirectory(prefix=".training-", dir=place) as folder, StopSignal() as stop:
         torch.save((function, arguments), Path(folder) / "call.pt")
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        modules = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         team = subprocess.Popen(
-            [*command, "-m", __name__, folder],
-            env=environment,
+            torchrun(["-m", __name__, folder], count, nodes),
+            env=environment(os.environ) | modules,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -5,6 +5,7 @@ there are, and starts torchrun on each of them. Started so, the processes find o
 """
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,9 +15,14 @@ KEPT = ("SLURM_JOB_ID", "SLURM_CONF")  # the rest describes the step of the scri
 
 
 def num_nodes() -> int:
-    """Machines of this process's Slurm job; 1 outside Slurm. Raises ValueError where Slurm does not know the job."""
-    if (job := os.environ.get("SLURM_JOB_ID")) is None:
+    """Machines of this process's Slurm job; 1 outside Slurm, and where somebody else has started all processes.
+
+    Raises ValueError where Slurm cannot be asked, or does not know the job.
+    """
+    if (job := os.environ.get("SLURM_JOB_ID")) is None or "WORLD_SIZE" in os.environ:
         return 1
+    if shutil.which("squeue") is None:
+        raise ValueError(f"SLURM_JOB_ID={job}: without squeue it cannot be told how many machines this job has")
     asked = subprocess.run(
         ["squeue", "--noheader", "--jobs", job, "--format=%D"], capture_output=True, text=True, check=False
     )
