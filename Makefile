@@ -27,6 +27,17 @@ RESULTS ?= results/scenes
 readme: $(READY)
 	python -m workflow.readme $(RESULTS)
 
+# All of them, one after the other: the better part of an hour.
+bench: bench-data bench-train bench-sampling bench-eval bench-human
+
+# What bringing photographs costs here, beside torchvision and plain datasets: two minutes.
+bench-data: $(READY)
+	python -m workflow.benchmarks.data
+
+# What a training step costs here, beside dense attention; with DALLE_PYTORCH also beside DALLE-pytorch.
+bench-train: $(READY)
+	python -m workflow.benchmarks.training $(if $(DALLE_PYTORCH),--dalle-pytorch $(DALLE_PYTORCH))
+
 # What figure 9 costs here, beside torch-fidelity: a quarter of an hour on one core. Options are in the script.
 bench-eval: $(READY)
 	python -m workflow.benchmarks.eval_sweep
@@ -38,6 +49,12 @@ bench-human: $(READY)
 # What drawing candidates costs here, beside a plain decode; with DALLE_PYTORCH=path/to/python also beside DALLE-pytorch.
 bench-sampling: $(READY)
 	python -m workflow.benchmarks.sampling $(if $(DALLE_PYTORCH),--dalle-pytorch $(DALLE_PYTORCH))
+
+# Kills, starves and lies to the smoke experiment, which must end the same: a quarter of an hour on two cores. Then runs
+# it on a Slurm that is started here, if Debian's is installed.
+torture: $(READY)
+	python -m workflow.torture
+	python -m pytest tests/test_slurm.py --slurm
 
 lint: $(READY)
 	ruff check .

@@ -34,6 +34,7 @@ class Look(NamedTuple):
 # Words are darker where the colour is too light to read on white.
 LOOKS = {
     "dalle1": Look("DALL·E 1 (ours)", "ours", "#0072B2", "#0072B2", "o"),
+    "original": Look("the captions' own photographs", "originals", "#56B4E9", "#1F6B96", "P"),
     "real": Look("other real pictures", "real", INK, INK, "s"),
     "dvae": Look("real pictures through the dVAE", "dVAE", "#009E73", "#00785A", "D"),
     "dvae_start": Look("real pictures through the untrained dVAE", "untrained dVAE", "#E69F00", "#8F6200", "v"),

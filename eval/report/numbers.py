@@ -41,6 +41,7 @@ FURTHER = {
     "clip_x100": Shown("CLIP × 100", 1, 1),
     "r_precision": Shown("R-precision, %", 100, 1),
 }
+AGREEING = {name: FURTHER[name] for name in ("clip_cos", "r_precision")}
 ARROWS = {"lower": "↓", "higher": "↑"}
 
 
@@ -52,15 +53,21 @@ def sharp(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def headline(metrics: pd.DataFrame) -> Iterator[Part]:
-    """One table a suite, the metrics of the second row folded, and every warning once."""
+    """One table a suite, further metrics folded, and every warning once.
+
+    Of photographs, which nobody can grade, the first table has what a model says of their agreement with the captions.
+    """
     rows = sharp(metrics)
-    if "grounded" not in set(rows["metric"]):
+    is_graded = "grounded" in set(rows["metric"])
+    if not is_graded:
         yield Prose(
             "There is no share of right pictures: only drawn scenes come with the facts that a grader checks.", True
         )
+    main = MAIN if is_graded else MAIN | AGREEING
+    further = {name: shown for name, shown in FURTHER.items() if name not in main}
     for suite, of_suite in rows.groupby("suite"):
-        yield metric_table(f"Suite {suite}: {of_suite['n'].max():,} captions, no blur", of_suite, MAIN)
-    folded = [metric_table(f"Suite {suite}", of_suite, FURTHER) for suite, of_suite in rows.groupby("suite")]
+        yield metric_table(f"Suite {suite}: {of_suite['n'].max():,} captions, no blur", of_suite, main)
+    folded = [metric_table(f"Suite {suite}", of_suite, further) for suite, of_suite in rows.groupby("suite")]
     yield Folded("Further metrics", [table for table in folded if len(table.headings) > 2])
     if warnings := sorted(set(rows["warning"]) - {""}):
         yield Folded("Warnings", [Prose(warning) for warning in warnings])

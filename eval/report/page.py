@@ -1,6 +1,6 @@
 """The page: which sections it has, from which files they come, and how it is written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ class Files:
     verdicts_text: str | Path
     clip_report: str | Path
     data_report: str | Path
+    overlap: str | Path
     figure9: str | Path
     candidates: str | Path
     training: str | Path
@@ -41,6 +42,8 @@ class Files:
     completions: str | Path
     provenance: str | Path
     data_table: str | Path | None = None
+    data_figure: str | Path | None = None
+    overlap_sheet: str | Path | None = None
 
 
 def write_report(files: Files, settings: Mapping[str, Any], out: str | Path) -> None:
@@ -81,7 +84,7 @@ def sections(files: Files, metrics: pd.DataFrame, settings: Mapping[str, Any]) -
         ("training", "Training", [*models.training(files.training, logs), *models.reranker(files.clip_report)]),
         ("people", "What people say", people.people(files.verdicts, files.verdicts_text, files.human)),
         ("cost", "What it took", running.cost(files.cost, files.throughput)),
-        ("data", "Data", running.data(files.data_report, files.data_table)),
+        ("data", "Data", _data(files)),
         ("protocols", "Protocols", running.protocols(metrics)),
         ("provenance", "Provenance", running.provenance(settings, files.provenance)),
     ]
@@ -105,13 +108,19 @@ def _figures(files: Files, metrics: pd.DataFrame) -> list[Part]:
     ]
 
 
+def _data(files: Files) -> Iterator[Part]:
+    sheets = {
+        "What the source delivered and the filters took.": files.data_figure,
+        "Reference pictures and the training pictures most like them.": files.overlap_sheet,
+    }
+    return running.data(files.data_report, files.overlap, files.data_table, sheets)
+
+
 def _suites_in_words(metrics: pd.DataFrame) -> Prose:
     names = metrics["suite"].unique()
     if len(names) > 1:
         return Prose("From left to right the reranker chooses among more and more candidates of the same caption.")
-    return Prose(
-        f"This experiment has one suite, {names[0]}: without drawn scenes no combination can be held out.", True
-    )
+    return Prose(f"This experiment has one suite, {names[0]}: no combinations of things are held out.", True)
 
 
 def _subtitle(metrics: pd.DataFrame) -> str:

@@ -86,6 +86,16 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class Sheet:
+    """A picture that is a figure in itself, as a data URI."""
+
+    kind: ClassVar[str] = "sheet"
+    uri: str
+    alt: str
+    caption: str
+
+
+@dataclass(frozen=True)
 class Folded:
     """Parts that are shown when the reader asks for them."""
 
@@ -94,7 +104,7 @@ class Folded:
     parts: Sequence["Part"]
 
 
-Part = Prose | Table | Drawing | Grid | Folded
+Part = Prose | Table | Drawing | Sheet | Grid | Folded
 
 
 @dataclass(frozen=True)

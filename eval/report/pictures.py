@@ -9,9 +9,10 @@ import pandas as pd
 from PIL import Image
 
 from dalle.images import Picture, decode_picture
-from eval.report.parts import Tile
+from eval.report.parts import Sheet, Tile
 
 LARGEST = 192  # pixels: larger pictures are made so small and lossy, smaller ones are kept exactly
+WIDEST = 1200  # pixels of a sheet
 Key = tuple[int, int]  # prompt and candidate
 
 
@@ -28,8 +29,21 @@ def read_pictures(archive: str | Path, prompts: Iterable[int]) -> dict[Key, Pict
 def tile(picture: Picture, alt: str, **how) -> Tile:
     """A picture for the page; ``how`` are further fields of the tile."""
     is_small = max(picture.shape) <= LARGEST
-    image, data = Image.fromarray(picture), BytesIO()
+    image = Image.fromarray(picture)
     if not is_small:
         image.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
-    image.save(data, format="WEBP", lossless=is_small, quality=85, method=4)
-    return Tile(f"data:image/webp;base64,{b64encode(data.getvalue()).decode()}", alt, is_small=is_small, **how)
+    return Tile(_uri(image, is_small), alt, is_small=is_small, **how)
+
+
+def sheet(path: str | Path, alt: str, caption: str) -> Sheet:
+    """A PNG of many pictures or panels, as wide as the page can show it."""
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    image.thumbnail((WIDEST, 4 * WIDEST), Image.Resampling.LANCZOS)
+    return Sheet(_uri(image, lossless=False), alt, caption)
+
+
+def _uri(image: Image.Image, lossless: bool) -> str:
+    data = BytesIO()
+    image.save(data, format="WEBP", lossless=lossless, quality=85, method=4)
+    return f"data:image/webp;base64,{b64encode(data.getvalue()).decode()}"

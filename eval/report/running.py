@@ -9,6 +9,7 @@ import pandas as pd
 
 from eval.protocols.protocol import load_protocol
 from eval.report.parts import Cell, Folded, Heading, Part, Prose, Table, two_columns
+from eval.report.pictures import sheet
 
 # Protocols that are code and no file: eval/metrics/grounded.py and eval/grounding.py.
 WITHOUT_FILE = {
@@ -51,14 +52,17 @@ def _number_cell(value: float, note: str = "") -> Cell:
     return Cell(f"{value:,.1f}" if 0 < value < 100 and value != int(value) else f"{value:,.0f}", note, value)
 
 
-def data(report: str | Path, table: str | Path | None) -> Iterator[Part]:
-    """The sets of pictures and what they share with training; of photographs the data report's table."""
+def data(
+    report: str | Path, overlap: str | Path, table: str | Path | None, sheets: Mapping[str, str | Path | None]
+) -> Iterator[Part]:
+    """The sets of pictures and what they share with training; of photographs the data report's table and sheets."""
     facts = json.loads(Path(report).read_text(encoding="utf-8"))
     sizes = {name: f"{num:,}" for name, num in facts.pop("pictures", {}).items()}
     yield two_columns("Pictures", ("set", "pictures"), sizes)
-    overlap = facts.pop("overlap", {})
-    if overlap:
-        yield _overlap(overlap)
+    twins = pd.read_parquet(overlap).groupby("suite")["overlap"].mean()
+    said = facts.pop("overlap", {})
+    yield _overlap({suite: {**said.get(suite, {}), "pictures": share} for suite, share in twins.items()})
+    yield from (sheet(path, f"Sheet: {words}", words) for words, path in sheets.items() if path is not None)
     if table is not None:
         yield _facts(pd.read_csv(table, keep_default_na=False))
         return
@@ -74,11 +78,12 @@ def _counted(value: object) -> str:
 def _overlap(overlap: Mapping[str, Mapping[str, float]]) -> Table:
     kinds = [kind for kind in OVERLAPS if any(kind in shares for shares in overlap.values())]
     headings = [Heading("suite", is_number=False), *(Heading(OVERLAPS[kind], "%") for kind in kinds)]
-    rows = [
-        [Cell(suite), *(Cell(f"{100 * shares[kind]:.1f}", value=shares[kind]) for kind in kinds)]
-        for suite, shares in overlap.items()
-    ]
+    rows = [[Cell(suite), *(_share(shares.get(kind)) for kind in kinds)] for suite, shares in overlap.items()]
     return Table("What the suites share with training", headings, rows)
+
+
+def _share(share: float | None) -> Cell:
+    return Cell() if share is None else Cell(f"{100 * share:.1f}", value=share)
 
 
 def _facts(table: pd.DataFrame) -> Table:

@@ -20,7 +20,7 @@ class Suite:
     """A suite's answers by :data:`SYSTEM`: its archives, which picture stands for which N, and what judges said."""
 
     name: str
-    real: Path
+    real: Path  # pictures that show what the captions say, or were captioned so
     pictures: Path
     captions: dict[int, str]
     selection: pd.DataFrame  # prompt_id, n_candidates, candidate
@@ -32,7 +32,11 @@ class Suite:
         """From the archives …/{suite}.parquet of real pictures and of ours, our selection and the table of scores."""
         name = Path(pictures).stem
         rows = pd.read_parquet(real, columns=["prompt_id", "caption"])
-        asked = [("suite", "==", name), ("system", "in", ["real", SYSTEM]), ("metric", "in", ["grounded", SCORE])]
+        asked = [
+            ("suite", "==", name),
+            ("system", "in", [Path(real).parent.name, SYSTEM]),
+            ("metric", "in", ["grounded", SCORE]),
+        ]
         found = pd.read_parquet(image_scores, filters=asked).sort_values("protocol")
         graded, scored = found[found["metric"] == "grounded"], found[found["metric"] == SCORE]
         scored = scored[(scored["system"] == SYSTEM) & (scored["protocol"] == scored["protocol"].min())]
@@ -120,7 +124,7 @@ def _extreme(suite: Suite, keys: Sequence[Key], caption: str) -> Grid:
 
 
 def _real(suite: Suite, prompt: int, pictures: dict) -> Tile:
-    right = suite.right.get(("real", prompt, 0))
+    right = suite.right.get((suite.real.parent.name, prompt, 0))
     return tile(pictures[prompt, 0], f"a real picture of: {suite.captions[prompt]}", label="real", right=right)
 
 

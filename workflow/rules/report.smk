@@ -6,6 +6,11 @@ STAGES = {
     "prior": ("tokens", experiment.tokenizer.context + experiment.grid**2),
     "clip": ("pictures with captions", 1),
 }
+OF_PHOTOGRAPHS = {
+    "data_table": "<results>/tables/data.csv",
+    "data_figure": "<results>/figures/data.png",
+    "overlap_sheet": "<results>/figures/overlap.png",
+}
 
 
 report: "../report/workflow.rst"
@@ -182,6 +187,8 @@ rule report:
         verdicts_text="<results>/human.txt",
         clip_report="<results>/clip/report.json",
         data_report="<results>/data/report.json",
+        overlap="<results>/data/overlap.parquet",
+        **({} if IS_OF_SCENES else OF_PHOTOGRAPHS),
         figure9="<results>/figures/figure9.svg",
         candidates="<results>/figures/candidates.svg",
         training="<results>/figures/training.svg",
