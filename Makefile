@@ -11,7 +11,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: run test readme lint format lock bench-eval bench-human bench-sampling clean
+.PHONY: run test readme lint format lock torture bench bench-data bench-eval bench-human bench-sampling bench-train clean
 
 # A killed run (kill -9, power) leaves its lock: it goes if no Snakemake and none of its jobs is left. Files are written
 # whole or not at all, so going on over "incomplete" ones is safe.
