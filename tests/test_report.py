@@ -62,7 +62,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     (folder / "human.txt").write_text("a-b: a against b\n\n  Waiting for votes. 5 votes\n  are wanted.\n")
     clip = {"retrieval": {"accuracy": 0.5, "n": 4}, "colour": {"accuracy": 0.75, "n": 4}}
     (folder / "clip.json").write_text(json.dumps(clip))
-    overlap = {"val": {"captions": 0.0, "contents": 0.125, "pictures": 0.25}}
+    overlap = {"val": {"captions": 0.0, "contents": 0.125}}
+    pd.DataFrame({"suite": ["val"] * 4, "overlap": [True, False, False, False]}).to_parquet(folder / "overlap.parquet")
     (folder / "data.json").write_text(json.dumps({"pictures": {"train": 12345}, "overlap": overlap, "held_out": ["x"]}))
     for name in ("figure9", "candidates", "training", "human"):
         with house_style():
@@ -78,6 +79,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
         verdicts_text=folder / "human.txt",
         clip_report=folder / "clip.json",
         data_report=folder / "data.json",
+        overlap=folder / "overlap.parquet",
         **{name: folder / f"{name}.svg" for name in ("figure9", "candidates", "training", "human")},
         logs=[folder / stage / "log.csv" for stage in ("dvae", "prior")],
         real=[archive(folder / f"real/{suite}.parquet", 1) for suite in ("val", "zeroshot")],
