@@ -21,7 +21,7 @@ from dalle.training.fit import fit
 
 WIDTH, DEPTH = 16, 2
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload([__name__])
+SERVER.set_forkserver_preload(["dalle.training.fit", "dalle.joblog"])
 
 
 class Branch(nn.Module):

@@ -7,6 +7,7 @@
 With PowerSGD the exchange between replicas is left to :class:`dalle.training.powersgd.PowerSGD`.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -29,7 +30,9 @@ class Team:
 
     def __init__(self, settings: Distributed) -> None:
         self.settings = settings
-        self.accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)])
+        handlers = [DistributedDataParallelKwargs(broadcast_buffers=False)]
+        alone = "WORLD_SIZE" not in os.environ  # accelerate makes no team of CPUs unless told so
+        self.accelerator = Accelerator(cpu=not (alone or torch.cuda.is_available()), kwargs_handlers=handlers)
         self.count, self.index = self.accelerator.num_processes, self.accelerator.process_index
         self.device: torch.device = self.accelerator.device
         self.shards = (settings.shards or self.count) if settings.kind == "fsdp" else 1

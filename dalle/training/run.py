@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
+from dalle.config.distributed import Distributed
 from dalle.config.training import Optimisation
 from dalle.training.alarm import Alarm, StopSignal
 from dalle.training.average import Average, ema_decay, start_average, update_average
@@ -58,6 +59,8 @@ class Training:
 
     def run(self, stop: StopSignal) -> None:
         """All updates that are not done yet."""
+        if self.team.count == 1 and self.settings.distributed != Distributed():
+            self._say(f"{self.name}: distributed: there is one process, which has nothing to share")
         first = self._resume()
         progress = Progress(self.name, first, self.settings.steps, self.load)
         for step in range(first, self.settings.steps):
@@ -80,7 +83,7 @@ class Training:
         set_learning_rate(self.optimizers, rate)
         loss, scalars = self._backward(step)
         finite = self.precision.unscale(self.optimizers)
-        if self.powersgd is not None:
+        if self.powersgd is not None and finite:  # of an update that is skipped nothing is an error
             self.powersgd.reduce(step)
         norm = clip_norm(self.stage.parameters(), self.settings.clip_norm)
         summed = self.team.mean(torch.stack([loss, torch.full_like(loss, stop.asked is not None)]))
@@ -127,7 +130,8 @@ class Training:
             return
         self.stage.eval()
         with torch.no_grad(), self.precision.cast():
-            facts = {what: float(value) for what, value in validate().items()}
+            said = {what: torch.as_tensor(value, device=self.team.device).float() for what, value in validate().items()}
+            facts = {what: float(self.team.mean(value)) for what, value in said.items()}  # one word for all processes
         self.team.rest(self.stage.train())
         if facts:
             self.validations.append({"step": done - 1} | facts)
