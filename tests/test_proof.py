@@ -12,7 +12,7 @@ from dalle.verify.record import read_record
 from workflow.torture.copies import environment
 
 RESULTS = "results/smoke"
-AFTERWARDS = {"provenance", "mirror"}  # rules that run when all is recorded
+AFTERWARDS = {"provenance", "report", "mirror"}  # rules that run when all is recorded
 
 
 def verify(folder: Path, *arguments: str) -> subprocess.CompletedProcess:

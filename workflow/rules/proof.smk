@@ -15,7 +15,10 @@ rule provenance:
         "<results>/headline.txt",
         "<results>/human.txt",
         FIGURES,
-        expand("<results>/tables/{table}.parquet", table=["metrics", "differences", "image_scores", "cost"]),
+        expand(
+            "<results>/tables/{table}.parquet", table=["metrics", "differences", "image_scores", "cost", "throughput"]
+        ),
+        "<results>/completions/val.parquet",
         expand("<results>/human/{pair}/public/index.html", pair=PAIRS),
     output:
         "<results>/provenance.json",
