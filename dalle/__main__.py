@@ -1,5 +1,6 @@
 """``python -m dalle sample CAPTION``, ``complete --image PICTURE CAPTION``, ``reconstruct PICTURE``: play with the
-models of a results folder. ``verify RESULTS``: whether the folder still is what the experiment made.
+models of a results folder. ``verify RESULTS``: whether the folder still is what the experiment made. ``plan CONFIG``:
+what an experiment costs. ``import-dvae ENCODER DECODER FOLDER``: OpenAI's dVAE as ours.
 """
 
 import argparse
@@ -24,15 +25,17 @@ EXAMPLES = {
     "complete": f"python -m dalle complete --image cat.png --keep 0.5 {CAPTION} --out completed.png",
     "reconstruct": "python -m dalle reconstruct photo.jpg another.png --out reconstructed.png",
     "verify": "python -m dalle verify results/scenes",
+    "plan": "python -m dalle plan workflow/config/paper.yaml --chip V100 --gpus 1024 --mfu 0.3",
+    "import-dvae": "python -m dalle import-dvae encoder.pkl decoder.pkl weights/dvae",
 }
+MACHINE = 8  # GPUs of a machine, where nothing else is said and there are so many
 
 
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
-    commands = argparse.ArgumentParser(
-        "python -m dalle", description="Plays with the models of a results folder; verifies it."
-    )
-    chosen = commands.add_subparsers(dest="command", required=True, metavar="{sample,complete,reconstruct,verify}")
+    about = "Plays with the models of a results folder; verifies it; plans experiments; imports OpenAI's dVAE."
+    commands = argparse.ArgumentParser("python -m dalle", description=about)
+    chosen = commands.add_subparsers(dest="command", required=True, metavar="{" + ",".join(EXAMPLES) + "}")
 
     sample = _command(chosen, "sample", "draw pictures for captions and show the best")
     sample.add_argument("captions", nargs="+", metavar="CAPTION")
@@ -50,13 +53,37 @@ def parser() -> argparse.ArgumentParser:
     reconstruct.add_argument("images", type=Path, nargs="+", metavar="PICTURE", help="PNG, JPEG or WebP")
     _add_files(reconstruct, "reconstructed.png")
 
-    does = "say what was changed, is stale or is missing in a results folder; or compare two, row by row"
-    verify = _command(chosen, "verify", does)
-    verify.add_argument("results", type=Path, metavar="RESULTS", help="a finished run, results/EXPERIMENT")
-    verify.add_argument("other", type=Path, nargs="?", metavar="OTHER", help="compare the tables with this run's")
-    verify.add_argument("--configfile", type=Path, metavar="YAML", help="default: the experiment's in workflow/config")
-    verify.add_argument("--back", metavar="FILE", help="show all jobs that a file below RESULTS follows from")
+    _add_verify(
+        _command(chosen, "verify", "say what was changed, is stale or is missing in a results folder; or compare two")
+    )
+    _add_plan(_command(chosen, "plan", "say what an experiment costs: parameters, FLOPs, memory, traffic, hours, disk"))
+    imported = _command(chosen, "import-dvae", "write OpenAI's dVAE into a folder that dvae.weights can name")
+    imported.add_argument("encoder", type=Path, metavar="ENCODER", help="encoder.pkl, as it was published")
+    imported.add_argument("decoder", type=Path, metavar="DECODER", help="decoder.pkl")
+    imported.add_argument("folder", type=Path, metavar="FOLDER", help="gets weights.safetensors and model.json")
     return commands
+
+
+def _add_verify(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("results", type=Path, metavar="RESULTS", help="a finished run, results/EXPERIMENT")
+    add("other", type=Path, nargs="?", metavar="OTHER", help="compare the tables with this run's")
+    add("--configfile", type=Path, metavar="YAML", help="default: the experiment's in workflow/config")
+    add("--back", metavar="FILE", help="show all jobs that a file below RESULTS follows from")
+
+
+def _add_plan(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("config", type=Path, metavar="CONFIG", help="a file like those in workflow/config")
+    add("--chip", default="H100", help="for example V100; an unknown one is answered with all (default: %(default)s)")
+    add("--gpus", type=int, default=1, metavar="N", help="in all (default: %(default)s)")
+    add(
+        "--machine",
+        type=int,
+        metavar="N",
+        help=f"GPUs of a machine, which share the weights (default: {MACHINE}, or all)",
+    )
+    add("--mfu", type=float, default=0.4, metavar="SHARE", help="of the chip's peak (default: %(default)s)")
 
 
 def _command(chosen: argparse._SubParsersAction, name: str, does: str) -> argparse.ArgumentParser:
@@ -90,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if asked.command == "verify":
             return 0 if verify(asked) else 1
         _check_numbers(asked)
-        {"sample": sample, "complete": complete, "reconstruct": reconstruct}[asked.command](asked)
+        COMMANDS[asked.command](asked)
     except (ValueError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
@@ -100,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _check_numbers(asked: argparse.Namespace) -> None:
     """Raises ValueError for what can be seen to be wrong before anything is loaded."""
     given = vars(asked)
-    if asked.out.suffix.lower() != ".png" or asked.out.is_dir():
+    if "out" in given and (asked.out.suffix.lower() != ".png" or asked.out.is_dir()):
         raise ValueError(f"--out {asked.out}: allowed is the name of a file that ends in .png")
     if any(not caption.strip() for caption in given.get("captions", [given.get("caption", "-")])):
         raise ValueError("a caption is empty: it must say what to draw")
@@ -193,6 +220,34 @@ def verify(asked: argparse.Namespace) -> bool:
     if asked.back:
         return say_way_back(asked.results, asked.back, console)
     return verify_one(asked.results, asked.configfile, console)
+
+
+def plan_costs(asked: argparse.Namespace) -> None:
+    """The tables of the plan."""
+    from dalle.plan.report import plan, show
+
+    machine = min(MACHINE, asked.gpus) if asked.machine is None else asked.machine
+    show(plan(asked.config, asked.chip, asked.gpus, machine, asked.mfu), _console())
+
+
+def import_dvae(asked: argparse.Namespace) -> None:
+    """OpenAI's weights as ours, and how many there are."""
+    from dalle.models.dvae import load_dvae
+    from dalle.models.import_dvae import import_published
+
+    import_published(asked.encoder, asked.decoder, asked.folder)
+    model = load_dvae(asked.folder)
+    halves = (sum(parameter.numel() for parameter in half.parameters()) for half in (model.encoder, model.decoder))
+    print("{:,} + {:,} parameters, {} codes: {}".format(*halves, model.num_codes, asked.folder))
+
+
+COMMANDS = {
+    "sample": sample,
+    "complete": complete,
+    "reconstruct": reconstruct,
+    "plan": plan_costs,
+    "import-dvae": import_dvae,
+}
 
 
 def _wish(asked: argparse.Namespace) -> "Wish":

@@ -188,6 +188,15 @@ def test_temperature_falls_by_half_a_cosine():
     assert temperature(settings, 1) == pytest.approx(0.0625 + 0.9375 * (1 + 0.5**0.5) / 2)
 
 
+def test_both_cosines_lead_temperature_and_kl_weight():
+    for cosine, left in (("half", 0.5), ("quarter", 0.5**0.5)):
+        steps = Optimisation(steps=100, cosine=cosine)
+        settings = TINY.model_copy(update={"temperature": (1.0, 0.0625), "optimisation": steps})
+        assert temperature(settings, 50) == pytest.approx(0.0625 + 0.9375 * left)
+        assert kl_weight(settings, 5) == pytest.approx(6.6 * (1 - left))
+        assert (temperature(settings, 100), kl_weight(settings, 10)) == pytest.approx((0.0625, 6.6))
+
+
 def test_the_kl_weight_rises_in_the_first_tenth_and_stays():
     longer = TINY.model_copy(update={"optimisation": Optimisation(steps=100)})
     weights = [kl_weight(longer, step) for step in (0, 5, 10, 60, 100)]

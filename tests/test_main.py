@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from dall_e import Decoder as OpenAIDecoder
+from dall_e import Encoder
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -18,12 +20,13 @@ from dalle.config.models import Tokenizer as Settings
 from dalle.config.sampling import Sampling
 from dalle.images import write_archive
 from dalle.models import clip, transformer
-from dalle.models.dvae import DiscreteVAE, decode_codes, encode_pictures
+from dalle.models.dvae import DiscreteVAE, decode_codes, encode_pictures, load_dvae
 from dalle.playing import NOTHING, Wish, choose, draw, kept_rows, load_models, psnr, read_caption
 from dalle.provenance import ROOT
 from dalle.rerank import embed_captions, score_codes
 from dalle.tokenizer import Tokenizer, train_tokenizer
 
+PAPER = ROOT / "workflow/config/paper.yaml"
 CAPTION, CONTEXT, GRID, SIDE = "a red ring above a cross", 8, 4, 32
 
 
@@ -212,6 +215,36 @@ def test_strange_words_and_cut_captions_are_told(capsys, results, tmp_path):
     assert f"Warning: the caption is cut: {CAPTION} above a\n" in told
 
 
+def test_the_plan_of_the_paper_has_twelve_billion_parameters(capsys):
+    status, said, told = run(capsys, "plan", PAPER, "--chip", "V100", "--gpus", 1024, "--mfu", 0.3)
+    assert (status, told) == (0, "")
+    assert re.search(r"blocks +│ +12\.10 · 10⁹", said)
+    assert re.search(r"all +│ +12\.29 · 10⁹", said)
+    assert re.search(r"encoder's parameters +│ +53,786,240", said)
+    assert re.search(r"decoder's parameters +│ +43,829,766", said)
+    assert all(share in said for share in ("83.3%", "85.1%", "85.9%"))
+    assert "weights in 8 shards" in said
+
+
+def test_a_plan_is_for_one_gpu_unless_told(capsys):
+    assert "1 × H100, MFU 40%" in run(capsys, "plan", PAPER)[1]
+
+
+def test_openais_pickles_become_a_folder_that_a_dvae_is_loaded_from(capsys, tmp_path):
+    torch.manual_seed(0)
+    halves = {
+        "encoder": Encoder(n_hid=64, vocab_size=512),
+        "decoder": OpenAIDecoder(n_hid=64, vocab_size=512, n_init=8),
+    }
+    for name, module in halves.items():
+        torch.save(module, tmp_path / f"{name}.pkl")
+    folder = tmp_path / "weights"
+    status, said, _ = run(capsys, "import-dvae", tmp_path / "encoder.pkl", tmp_path / "decoder.pkl", folder)
+    counts = [sum(parameter.numel() for parameter in module.parameters()) for module in halves.values()]
+    assert (status, said) == (0, f"{counts[0]:,} + {counts[1]:,} parameters, 512 codes: {folder}\n")
+    assert load_dvae(folder).num_codes == 512
+
+
 MISTAKES = [
     ("sample x -n 0", r"-n 0: allowed are 1 and more"),
     ("sample x -n 4 --best 5", r"--best 5: allowed are 1 … 4, which are drawn"),
@@ -241,20 +274,32 @@ MISTAKES = [
         "reconstruct PHOTO --results EMPTY",
         "/dvae/weights.safetensors --cores all` makes the first of them",
     ),
+    ("plan none.yaml", "none.yaml: there is no such file"),
+    ("plan SCENES --chip Z80", "chip 'Z80' is not known; known are V100, RTX4090, A100"),
+    ("plan SCENES --gpus 3", "3 GPUs cannot share prior.optimisation.batch_size = 32"),
+    ("plan SCENES --gpus 0", "0 GPUs, 0 a machine: allowed are whole machines"),
+    ("import-dvae none.pkl PHOTO new", "none.pkl: there is no such file"),
+    ("import-dvae BAD BAD new", "bad.png: this is no pickled module"),
     ("sample x --results BROKEN", "broken/prior does not hold what this code makes; make it anew (TypeError"),
 ]
+
+
+def plays(command):
+    """Whether a command is one with the models of a results folder."""
+    return command.split()[0] in ("sample", "complete", "reconstruct")
 
 
 @pytest.mark.parametrize(("command", "says"), MISTAKES)
 def test_a_mistake_is_one_line_and_status_1(capsys, results, photo, tmp_path, monkeypatch, command, says):
     monkeypatch.chdir(tmp_path)
-    places = {"PHOTO": photo, "BAD": tmp_path / "bad.png", "EMPTY": tmp_path / "empty", "BROKEN": tmp_path / "broken"}
+    places = {"SCENES": ROOT / "workflow/config/scenes.yaml"}
+    places |= {"PHOTO": photo, "BAD": tmp_path / "bad.png", "EMPTY": tmp_path / "empty", "BROKEN": tmp_path / "broken"}
     places["BAD"].write_bytes(b"no picture")
     for place, lacking in (("EMPTY", ("dvae", "prior")), ("BROKEN", ())):
         copy(results, places[place], lacking)
     (tmp_path / "broken/prior/model.json").write_text('{"shape": {"colour": "red"}}')
     arguments = [str(places.get(word, word)) for word in shlex.split(command)]
-    arguments += [] if "--results" in arguments else ["--results", str(results)]
+    arguments += ["--results", str(results)] if "--results" not in arguments and plays(command) else []
     before = sorted(tmp_path.rglob("*"))
     status, said, told = run(capsys, *arguments)
     assert (status, said) == (1, "")

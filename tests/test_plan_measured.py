@@ -29,6 +29,7 @@ from dalle.plan.memory import (
     ring_bytes,
     saved_bytes,
     state_bytes,
+    windows_bytes,
     working_copy_bytes,
 )
 from dalle.plan.parameters import prior_parameters
@@ -178,6 +179,22 @@ def test_a_block_keeps_what_autograd_saves() -> None:
             return model.blocks[0](x, model.attend("row"))
 
     assert saved_bytes(run) - copies == block_bytes(SMALL, BATCH)
+
+
+@pytest.mark.parametrize("wrap", ["raster", "clamp"])
+@pytest.mark.parametrize("kind", ["row", "column", "conv"])
+@pytest.mark.parametrize("grid", [8, 24])
+def test_a_block_in_windows_keeps_what_autograd_saves(kind: str, wrap: str, grid: int) -> None:
+    shape = Shape(**vars(SMALL) | {"conv_wrap": wrap, "grid": grid})
+    model, copies = Transformer(shape, "windows"), 2 * 12 * shape.width**2
+    x = torch.randn(2, positions(shape), shape.width, requires_grad=True)
+
+    def run() -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return model.blocks[0](x, model.attend(kind))
+
+    planned = block_bytes(shape, 2) + windows_bytes(shape, 2, kind)
+    assert saved_bytes(run) - copies == pytest.approx(planned, rel=0.01)
 
 
 def peak(run: Callable[[], None], folder: Path) -> int:

@@ -1,6 +1,7 @@
 """The prior's loss is the paper's; eight pairs are learnt by heart and come back out of the sampler."""
 
 import json
+import pickle
 from math import log
 
 import numpy as np
@@ -157,3 +158,58 @@ def test_codes_that_do_not_fit_are_errors(eight_pairs):
     for wrong in ({"codes": [folder / "fewer.npy"]}, {"codes_k": 10}):
         with pytest.raises(ValueError, match=r"grids with codes up to \d+ for the 8 captions"):
             learn(folder, settings, **wrong)
+
+
+# Validation while it learns
+
+
+def test_validation_is_the_loss_of_the_held_out_pairs_in_any_number_of_batches(monkeypatch):
+    stage = make_stage()
+    held = PriorStage(stage.model, stage.text, stage.codes, 0.125, (stage.text[0, :7], stage.codes[:7]))
+    text_nats, image_nats = token_losses(stage.model, stage.text[0, :7], stage.codes[:7].long())
+    for together in (32, 3):
+        monkeypatch.setattr("dalle.systems.prior.VALIDATED", together)
+        facts = held.validate()
+        assert facts["text_nats"] == pytest.approx(text_nats.item(), rel=1e-5)
+        assert facts["image_nats"] == pytest.approx(image_nats.item(), rel=1e-5)
+        assert facts["loss"] == pytest.approx((text_nats / 8 + 7 * image_nats / 8).item(), rel=1e-5)
+    assert stage.validate() == {}
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"start_tokens": "first_slot", "start_of_image_position": True},
+        {"conv_wrap": "clamp", "norm": "sandwich", "activation": "quick_gelu", "attention": "windows"},
+    ],
+)
+def test_a_prior_of_other_choices_is_trained_and_drawn_from(eight_pairs, tmp_path, choices):
+    folder, _, settings = eight_pairs
+    once = settings.model_copy(update={"optimisation": Optimisation(steps=2, batch_size=8)} | choices)
+    learn(tmp_path, once, tokenizer=folder / "tokenizer.json", **of_folder(folder))
+    shape = load_transformer(tmp_path).shape
+    assert {name: getattr(shape, name, value) for name, value in choices.items()} == choices
+    assert shape.text_context == (5 if "start_tokens" in choices else 6)
+    sampling = Sampling(n_candidates=(1,), block=1, shards=1)
+    out = tmp_path / "drawn.parquet"
+    draw(folder / "train.parquet", tmp_path, folder / "tokenizer.json", out, sampling, 0, "train", 0, 0)
+    assert len(pd.read_parquet(out)) == 8
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_prior_learns_in_16_bit_with_its_blocks_recomputed(eight_pairs, tmp_path, precision):
+    folder, _, settings = eight_pairs
+    steps = Optimisation(steps=12, batch_size=8, learning_rate=3e-3, warmup=2, precision=precision, checkpointing=True)
+    learn(
+        tmp_path,
+        settings.model_copy(update={"optimisation": steps}),
+        tokenizer=folder / "tokenizer.json",
+        **of_folder(folder),
+    )
+    log_file = pd.read_csv(tmp_path / "log.csv")
+    assert log_file["image_nats"].iloc[-1] < log_file["image_nats"].iloc[0]
+
+
+def test_a_stage_goes_to_other_processes():
+    again = pickle.loads(pickle.dumps(make_stage()))
+    assert again.examples == 20

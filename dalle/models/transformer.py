@@ -34,10 +34,17 @@ from dalle.models.sparse_attention import attend
 from dalle.provenance import atomic
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def quick_gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """CLIP's rough GELU, x·σ(1.702x)."""
+    return x * torch.sigmoid(1.702 * x)
+
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_tanh": partial(F.gelu, approximate="tanh"),
-    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
+    "quick_gelu": quick_gelu,
 }
 
 

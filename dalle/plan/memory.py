@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from dalle.config.training import Optimisation
 from dalle.models.attention import Kind, cell_mask, layer_kinds
+from dalle.models.sparse_attention import windows
 from dalle.models.transformer import Shape
 from dalle.plan.flops import positions
 from dalle.plan.parameters import PriorParameters
@@ -59,6 +60,19 @@ def block_bytes(shape: Shape, batch: int) -> int:
     return batch * n * (36 * shape.width + 4 * shape.heads + 16) + HALF * n**2
 
 
+def windows_bytes(shape: Shape, batch: int, kind: Kind) -> int:
+    """What attention in windows keeps more than dense attention, in a layer of this kind; in 16 bit.
+
+    Of each window its queries and what they attended to (2 · 2d a cell), the prefix's part of what was attended to
+    (2d a position of it), and the keys and values it sees, copied together with the prefix's (2 · 2d each). The masks
+    of the windows instead of the whole one.
+    """
+    parts = windows(kind, shape.prefix, shape.grid, shape.conv_kernel, shape.conv_wrap, torch.device("cpu"))
+    copied = 2 * shape.cells + shape.prefix + 2 * sum(part.mask.shape[1] for part in parts)
+    masks = sum(part.mask.numel() for part in parts) - positions(shape) ** 2
+    return HALF * (batch * copied * shape.width + masks)
+
+
 def ends_bytes(shape: Shape, batch: int) -> int:
     """What the last norm, both heads and the cross-entropy hold at their largest, as the backward pass begins.
 
@@ -69,14 +83,15 @@ def ends_bytes(shape: Shape, batch: int) -> int:
     return batch * (4 * (text + image) + 8 * max(text, image) + positions(shape) * (6 * shape.width + 8))
 
 
-def activation_bytes(shape: Shape, batch: int, checkpointing: bool) -> int:
+def activation_bytes(shape: Shape, batch: int, checkpointing: bool, attention: str = "dense") -> int:
     """Of a whole forward pass of ``batch`` pairs: every block's activations; with checkpointing the float32 streams
     that enter the blocks (4d a position), and the activations of the one block that is being recomputed."""
+    more = {kind: 0 if attention == "dense" else windows_bytes(shape, batch, kind) for kind in layer_kinds(shape.depth)}
     block, ends = block_bytes(shape, batch), ends_bytes(shape, batch)
     if not checkpointing:
-        return shape.depth * block + ends
+        return sum(block + more[kind] for kind in layer_kinds(shape.depth)) + ends
     streams = shape.depth * batch * positions(shape) * SINGLE * shape.width
-    return streams + max(block, ends)
+    return streams + max(block + max(more.values()), ends)
 
 
 def saved_bytes(forward: Callable[[], object]) -> int:

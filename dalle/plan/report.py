@@ -118,7 +118,7 @@ def _computation(work: Work, cluster: Cluster) -> Section:
 def _memory(work: Work, parameters: PriorParameters, cluster: Cluster) -> Section:
     """A GPU's share of the batch; state in our precision and in the paper's; shards: none, a machine, all GPUs."""
     shape, batch = work.shape, work.prior.batch_size // cluster.gpus
-    kept, recomputed = (activation_bytes(shape, batch, checkpointing) for checkpointing in (False, True))
+    kept, recomputed = (activation_bytes(shape, batch, again, work.attention) for again in (False, True))
     rows = []
     for precision in (ours(work.prior), PAPER):
         for shards in sorted({1, cluster.machine, cluster.gpus}):
@@ -134,7 +134,8 @@ def _memory(work: Work, parameters: PriorParameters, cluster: Cluster) -> Sectio
 
 
 def _traffic(work: Work, parameters: PriorParameters, cluster: Cluster) -> Section:
-    shape, rank = work.shape, default_rank(work.shape.width)
+    shape, compressed = work.shape, work.prior.distributed.powersgd
+    rank = (compressed and compressed.rank) or default_rank(shape.width)
     rows = []
     for name, used in (("plain", None), (f"PowerSGD, rank {rank}", rank)):
         sent = between_machines_bytes(parameters, shape, cluster.machines, cluster.machine, used)

@@ -21,6 +21,7 @@ class Work:
     """What is trained and drawn."""
 
     shape: Shape  # of the prior
+    attention: str  # in which way the prior computes it
     prior: Optimisation
     dvae: DVAE
     image_size: int  # pixels
@@ -52,6 +53,7 @@ def read_work(experiment: Experiment) -> Work:
     shape = prior_shape(prior, context, text_vocab, experiment.grid, experiment.dvae.codes)
     return Work(
         shape=shape,
+        attention=prior.attention,
         prior=prior.optimisation,
         dvae=experiment.dvae,
         image_size=data.image_size,

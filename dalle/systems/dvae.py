@@ -1,6 +1,6 @@
 """The first stage: the dVAE, the pictures it learns from, and the paper's relaxed objective (§2.1, §A.2)."""
 
-from math import cos, inf, log10, pi
+from math import inf, log10
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -9,6 +9,7 @@ from torch import Tensor
 from dalle.config.models import DVAE
 from dalle.models.dvae import AnyDVAE, together
 from dalle.models.likelihood import gumbel_softmax, kl_to_uniform, logit_laplace
+from dalle.systems.schedule import remaining
 from dalle.systems.stage import Stage
 
 KL_WARMUP = 0.1  # share of the updates in which the KL weight grows from 0, where no number of updates is set
@@ -40,8 +41,12 @@ class DVAEStage(Stage):
         return loss, {"subpixel_nats": nats.detach(), "kl": kl.detach(), "perplexity": perplexity(logits.detach())}
 
     def validate(self) -> dict[str, float]:
-        """How well hard codes give back the first pictures: :func:`reconstruction`."""
-        return reconstruction(self.model, self.pixels[:JUDGED])
+        """How well hard codes give back the first pictures, and as ``loss`` their squared error in pixels of 0 … 1.
+
+        The dVAE learns from these, too: it has no others, and what it can do wrong is not to learn by heart.
+        """
+        facts = reconstruction(self.model, self.pixels[:JUDGED])
+        return {"loss": 10 ** (-facts["psnr"] / 10)} | facts
 
 
 def mirrored(images: Float[Tensor, "b 3 h w"], generator: torch.Generator) -> Float[Tensor, "b 3 h w"]:
@@ -54,13 +59,13 @@ def temperature(settings: DVAE, step: int) -> float:
     """τ at an update: a cosine from its first to its last value, and that from then on (paper §A.2)."""
     first, last = settings.temperature
     updates = settings.temperature_updates or settings.optimisation.steps
-    return last + (first - last) * (1 + cos(pi * min(1.0, step / updates))) / 2
+    return last + (first - last) * remaining(min(1.0, step / updates), settings.optimisation.cosine)
 
 
 def kl_weight(settings: DVAE, step: int) -> float:
     """β at an update: a cosine from 0 to its full height, and that from then on (paper §A.2)."""
     share = step / settings.kl_updates if settings.kl_updates else step / settings.optimisation.steps / KL_WARMUP
-    return settings.kl_weight * (1 - cos(pi * min(1.0, share))) / 2
+    return settings.kl_weight * (1 - remaining(min(1.0, share), settings.optimisation.cosine))
 
 
 def perplexity(logits: Float[Tensor, "b k h w"]) -> Float[Tensor, ""]:

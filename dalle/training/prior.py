@@ -12,7 +12,7 @@ from dalle.images import read_rows
 from dalle.models.transformer import Transformer, prior_shape, write_shape
 from dalle.provenance import atomic
 from dalle.seeding import seed_for
-from dalle.systems.prior import PriorStage, token_losses
+from dalle.systems.prior import PriorStage, mean_losses
 from dalle.tokenizer import Tokenizer
 from dalle.training.fit import fit
 
@@ -49,7 +49,7 @@ def train_prior(
     seen = len(flat) - min(HELD_OUT, len(flat) // 20)
     text = torch.from_numpy(_encode(words, captions[:seen], shape.text_context, seed))
     held_out = torch.from_numpy(words.encode(captions[seen:], shape.text_context))
-    stage = PriorStage(model, text, flat[:seen], settings.text_loss)
+    stage = PriorStage(model, text, flat[:seen], settings.text_loss, (held_out, flat[seen:]))
 
     weights = fit(stage, settings.optimisation, seed, folder / "checkpoint.pt", folder / "log.csv", "prior")
     model.cpu().load_state_dict(weights)
@@ -83,11 +83,10 @@ def _encode(words: Tokenizer, captions: list[str], context: int, seed: int) -> I
     return np.stack([words.encode(captions, context, generator) for _ in range(VERSIONS)])
 
 
-@torch.no_grad()
 def _validation(
     model: Transformer, text: Int64[Tensor, "pairs text"], codes: Shaped[Tensor, "pairs cells"]
 ) -> dict[str, float | int]:
     if len(codes) == 0:
         return {"pairs": 0}
-    text_nats, image_nats = token_losses(model.eval(), text, codes.long())
-    return {"pairs": len(codes), "text_nats": float(text_nats), "image_nats": float(image_nats)}
+    text_nats, image_nats = mean_losses(model.eval(), text, codes)
+    return {"pairs": len(codes), "text_nats": text_nats, "image_nats": image_nats}

@@ -116,6 +116,12 @@ def given_weights(network):
     return [experiment.evaluation.weights[network]] if network in experiment.evaluation.weights else []
 
 
+def imported_dvae():
+    """The files of the imported dVAE if the settings name one, else nothing."""
+    folder = experiment.dvae.weights
+    return [f"{folder}/{name}" for name in ("model.json", "weights.safetensors")] if folder else []
+
+
 def reranker_files():
     """What the reranker is made of: the model trained here and its tokenizer, a given checkpoint, or a mere name."""
     if experiment.rerank.model == "own":

@@ -5,6 +5,7 @@ rule dvae:
     input:
         train="<results>/data/train.parquet",
         uncaptioned="<results>/data/uncaptioned.parquet",
+        imported=imported_dvae(),
     output:
         weights="<results>/dvae/weights.safetensors",
         start="<results>/dvae/start.safetensors",
