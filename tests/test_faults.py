@@ -135,7 +135,8 @@ def job(body: str, folder: Path, **given: object) -> subprocess.CompletedProcess
         from pathlib import Path
         from dalle.joblog import job
         from dalle.provenance import atomic
-        snakemake = SimpleNamespace(input=["results/a/in"], output=["results/a/out"], log=["results/a/logs/x/y.log"])
+        files = dict(input=["results/a/in"], output=["results/a/out"], log=["results/a/logs/x/y.log"])
+        snakemake = SimpleNamespace(rule="a", wildcards=dict(), params=dict(), threads=1, **files)
         with job(snakemake):
     """
     whole = textwrap.dedent(code) + textwrap.indent(textwrap.dedent(body), "    ")

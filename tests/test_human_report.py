@@ -93,7 +93,7 @@ def test_equal_votes_give_equal_bytes(tmp_path: Path) -> None:
         reported(tmp_path, votes)
         runs.append({path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()})
     assert runs[0] == runs[1]
-    assert len(runs[0]) == 2 * len(TABLES) + 2
+    assert len(runs[0]) == 2 * len(TABLES) + 3
 
 
 def test_what_people_wrote_runs_in_no_spreadsheet(tmp_path: Path) -> None:

@@ -60,11 +60,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     pd.DataFrame(speed).to_parquet(folder / "throughput.parquet")
     pd.DataFrame(columns=["raters", "rate"]).to_parquet(folder / "human.parquet")
     (folder / "human.txt").write_text("a-b: a against b\n\n  Waiting for votes. 5 votes\n  are wanted.\n")
-    clip = {"retrieval": {"accuracy": 0.5, "n": 4}, "colour": {"accuracy": 0.75, "n": 4}}
-    (folder / "clip.json").write_text(json.dumps(clip))
-    overlap = {"val": {"captions": 0.0, "contents": 0.125}}
-    pd.DataFrame({"suite": ["val"] * 4, "overlap": [True, False, False, False]}).to_parquet(folder / "overlap.parquet")
-    (folder / "data.json").write_text(json.dumps({"pictures": {"train": 12345}, "overlap": overlap, "held_out": ["x"]}))
+    write_reports(folder)
     for name in ("figure9", "candidates", "training", "human"):
         with house_style():
             figure = Figure(figsize=(3, 2))
@@ -91,6 +87,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
         completions=archive(folder / "completions.parquet", 2),
         provenance=record(folder / "provenance.json"),
     )
+
+
+def write_reports(folder: Path) -> None:
+    clip = {"retrieval": {"accuracy": 0.5, "n": 4}, "colour": {"accuracy": 0.75, "n": 4}}
+    (folder / "clip.json").write_text(json.dumps(clip))
+    overlap = {"val": {"captions": 0.0, "contents": 0.125}}
+    pd.DataFrame({"suite": ["val"] * 4, "overlap": [True, False, False, False]}).to_parquet(folder / "overlap.parquet")
+    (folder / "data.json").write_text(json.dumps({"pictures": {"train": 12345}, "overlap": overlap, "held_out": ["x"]}))
 
 
 def record(path: Path) -> Path:

@@ -27,7 +27,9 @@ def num_nodes() -> int:
         ["squeue", "--noheader", "--jobs", job, "--format=%D"], capture_output=True, text=True, check=False
     )
     if not asked.stdout.strip().isdigit():
-        raise ValueError(f"SLURM_JOB_ID={job}: squeue knows of no such job: {asked.stderr.strip() or asked.stdout!r}")
+        raise ValueError(
+            f"SLURM_JOB_ID={job}: squeue knows of no such job: {asked.stderr.strip() or repr(asked.stdout)}"
+        )
     return int(asked.stdout)
 
 

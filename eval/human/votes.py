@@ -183,16 +183,16 @@ def _of_label_studio(file: str, tasks: Any) -> Iterator[_Claim]:
         yield _Claim(file, "1", trouble="no votes: Label Studio's JSON export is a list of tasks")
         return
     for number, task in enumerate(tasks, 1):
-        for place, annotation in enumerate(_get(task, "annotations") or [], 1):
+        annotations = task.get("annotations") or [] if isinstance(task, dict) else []
+        if not isinstance(annotations, list):
+            yield _Claim(file, f"task {number}", trouble="not as Label Studio writes it: annotations are a list")
+            continue
+        for place, annotation in enumerate(annotations, 1):
             claim = _Claim(file, f"task {number}, annotation {place}")
             try:
                 yield from _of_annotation(claim, task["data"], annotation)
             except (KeyError, IndexError, TypeError, AttributeError) as error:
                 yield claim._replace(trouble=f"not as Label Studio writes it: {type(error).__name__} {error}")
-
-
-def _get(task: Any, name: str) -> Any:
-    return task.get(name) if isinstance(task, dict) else None
 
 
 def _of_annotation(claim: _Claim, data: dict[str, Any], annotation: dict[str, Any]) -> list[_Claim]:

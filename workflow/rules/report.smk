@@ -178,7 +178,6 @@ rule throughput:
 # Everything on one page.
 rule report:
     input:
-        **({} if IS_OF_SCENES else {"data_table": "<results>/tables/data.csv"}),
         metrics="<results>/tables/metrics.parquet",
         image_scores="<results>/tables/image_scores.parquet",
         cost="<results>/tables/cost.parquet",
