@@ -135,8 +135,8 @@ def job(body: str, folder: Path, **given: object) -> subprocess.CompletedProcess
         from pathlib import Path
         from dalle.joblog import job
         from dalle.provenance import atomic
-        files = dict(input=["results/a/in"], output=["results/a/out"], log=["results/a/logs/x/y.log"])
-        snakemake = SimpleNamespace(rule="a", wildcards=dict(), params=dict(), threads=1, **files)
+        files = {{"input": ["results/a/in"], "output": ["results/a/out"], "log": ["results/a/logs/x/y.log"]}}
+        snakemake = SimpleNamespace(**files, rule="x", wildcards={{}}, params={{}}, threads=1)
         with job(snakemake):
     """
     whole = textwrap.dedent(code) + textwrap.indent(textwrap.dedent(body), "    ")
@@ -183,7 +183,7 @@ def test_what_a_killed_job_left_goes_with_the_next_try_and_nothing_else(results:
     (results / ".0123abcd-other").touch()
     assert job(WORK, results.parents[1]).returncode == 0
     assert files_below(results) == sorted(
-        [".0123abcd-other", "in", "logs/x/y.log", "out", "seals/in.sha256", "seals/out.sha256"]
+        [".0123abcd-other", "in", "logs/x/y.json", "logs/x/y.log", "out", "seals/in.sha256", "seals/out.sha256"]
     )
 
 

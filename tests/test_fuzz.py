@@ -243,7 +243,7 @@ NESTED = st.sampled_from([b"[" * 100_000, b'{"a":' * 100_000])
     st.sampled_from([".csv", ".json"]),
     FILES | EXPORTS | NESTED | (table_of(OURS) | table_of(MTURK)).map(lambda t: t.encode(errors="replace")),
 )
-@often(600)
+@often(300)
 def test_a_file_of_votes_never_stops_the_count(tmp_path: Path, suffix: str, data: bytes) -> None:
     (tmp_path / f"v{suffix}").write_bytes(data)
     votes = read_votes([tmp_path / f"v{suffix}"], STUDY)
