@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 from test_plots import FID, IS, metrics_table
 
@@ -92,9 +93,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 def write_reports(folder: Path) -> None:
     clip = {"retrieval": {"accuracy": 0.5, "n": 4}, "colour": {"accuracy": 0.75, "n": 4}}
     (folder / "clip.json").write_text(json.dumps(clip))
-    overlap = {"val": {"captions": 0.0, "contents": 0.125}}
-    pd.DataFrame({"suite": ["val"] * 4, "overlap": [True, False, False, False]}).to_parquet(folder / "overlap.parquet")
+    overlap = {"val": {"captions": 0.0, "contents": 0.125, "pictures": 0.25}}
     (folder / "data.json").write_text(json.dumps({"pictures": {"train": 12345}, "overlap": overlap, "held_out": ["x"]}))
+    twins = pd.DataFrame({"suite": ["val", "val", "zeroshot"], "overlap": [True, False, False]})
+    twins.to_parquet(folder / "overlap.parquet")
 
 
 def record(path: Path) -> Path:
@@ -164,7 +166,7 @@ def test_it_says_what_the_tables_say(files: Files, tmp_path: Path) -> None:
         "grounded.scenes@1",
         "12,345",
         "12.5",
-        "25.0",
+        "50.0",
         "20.5 dB",
     ):
         assert word in page.text, word
@@ -206,6 +208,7 @@ def test_photographs_have_no_grades_and_one_suite_and_it_says_so(files: Files, t
     (tmp_path / "data.json").write_text(json.dumps({"delivered": {"train": {"pictures": 4}}}))
     table = {"section": ["sizes"], "item": ["width"], "value": ["640"], "note": [""]}
     pd.DataFrame(table).to_csv(tmp_path / "data.csv", index=False)
+    Image.new("RGB", (2000, 900), "white").save(tmp_path / "data.png")
     page = written(
         replace(
             files,
@@ -214,6 +217,7 @@ def test_photographs_have_no_grades_and_one_suite_and_it_says_so(files: Files, t
             clip_report=tmp_path / "clip.json",
             data_report=tmp_path / "data.json",
             data_table=tmp_path / "data.csv",
+            data_figure=tmp_path / "data.png",
             **{name: getattr(files, name)[:1] for name in ("real", "pictures", "selections")},
         ),
         tmp_path / "report.html",
@@ -222,7 +226,7 @@ def test_photographs_have_no_grades_and_one_suite_and_it_says_so(files: Files, t
         assert sentence in page.text
     assert "zeroshot" not in page.text and "✗" not in page.text and "right, %" not in page.text
     assert "Suite val, best of 2: the best 2 captions by the reranker's cosine" in page.text
-    assert "640" in page.text
+    assert "640" in page.text and "Sheet: What the source delivered and the filters took." in page.alts
 
 
 def test_votes_and_digests_are_shown_when_they_are_there(files: Files, tmp_path: Path) -> None:
@@ -239,8 +243,6 @@ def test_votes_and_digests_are_shown_when_they_are_there(files: Files, tmp_path:
 def test_small_pictures_keep_every_pixel_and_large_ones_are_made_small() -> None:
     from base64 import b64decode
     from io import BytesIO
-
-    from PIL import Image
 
     def shown(picture: np.ndarray) -> np.ndarray:
         return np.asarray(Image.open(BytesIO(b64decode(tile(picture, "x").uri.partition(",")[2]))).convert("RGB"))
