@@ -209,9 +209,11 @@ def test_photographs_have_no_grades_and_one_suite_and_it_says_so(files: Files, t
     table = {"section": ["sizes"], "item": ["width"], "value": ["640"], "note": [""]}
     pd.DataFrame(table).to_csv(tmp_path / "data.csv", index=False)
     Image.new("RGB", (2000, 900), "white").save(tmp_path / "data.png")
+    pd.DataFrame({"suite": ["val"], "overlap": [False]}).to_parquet(tmp_path / "overlap.parquet")
     page = written(
         replace(
             files,
+            overlap=tmp_path / "overlap.parquet",
             metrics=tmp_path / "metrics.parquet",
             image_scores=tmp_path / "image_scores.parquet",
             clip_report=tmp_path / "clip.json",
