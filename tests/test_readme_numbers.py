@@ -1,4 +1,4 @@
-"""README.md shows the numbers that docs/numbers.json keeps, and those are looked up in a results folder."""
+"""README.md and docs/scenes.md show the numbers that docs/numbers.json keeps, and those are looked up in a results folder."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from dalle.provenance import ROOT
 from workflow import readme
 from workflow.readme import BLOCK, MARK, fill, lookup, number_of, table_of
 
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in readme.PAGES)
 KEPT = json.loads((ROOT / "docs/numbers.json").read_text(encoding="utf-8"))
 
 
@@ -69,7 +69,7 @@ def test_a_mark_names_one_number(results: Path, what: str, number: float) -> Non
     "what", ["metrics fid val dalle1 2", "reranker colour", "votes fid", "metrics fid test real 1"]
 )
 def test_a_mark_that_names_nothing_is_quoted(results: Path, what: str) -> None:
-    with pytest.raises(ValueError, match=f"README mark '{what}'"):
+    with pytest.raises(ValueError, match=f"mark '{what}'"):
         number_of(results, what.split())
 
 
@@ -92,7 +92,7 @@ def test_marks_of_other_experiments_stay(results: Path) -> None:
 
 
 def test_the_command_writes_both_files(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readme, "README", tmp_path / "README.md")
+    monkeypatch.setattr(readme, "PAGES", (tmp_path / "README.md",))
     monkeypatch.setattr(readme, "NUMBERS", tmp_path / "numbers.json")
     (tmp_path / "README.md").write_text(
         f"<!-- number: minutes prior of={results.name} -->0<!-- / -->", encoding="utf-8"

@@ -1,12 +1,12 @@
-"""The numbers in README.md, written from results folders: ``python -m workflow.readme results/scenes``.
+"""The numbers in README.md and docs/scenes.md, from results folders: ``python -m workflow.readme results/scenes``.
 
-README.md marks each number, invisibly to readers, with what it is:
+The pages mark each number, invisibly to readers, with what it is:
 
     FID falls to <!-- number: metrics fid val dalle1 32 blur=8 .0f -->74<!-- / -->
 
 and a table of an experiment by ``<!-- numbers: scenes -->`` and ``<!-- / -->`` around its rows. A mark is of the
 experiment ``scenes`` unless it ends in ``of=EXPERIMENT``. The command looks the numbers up in the results, keeps them
-in docs/numbers.json and writes them between the marks. A test compares the two files.
+in docs/numbers.json and writes them between the marks. A test compares the files.
 """
 
 import json
@@ -21,7 +21,7 @@ from dalle.provenance import ROOT, atomic
 if TYPE_CHECKING:
     import pandas as pd
 
-README, NUMBERS = ROOT / "README.md", ROOT / "docs/numbers.json"
+PAGES, NUMBERS = (ROOT / "README.md", ROOT / "docs/scenes.md"), ROOT / "docs/numbers.json"
 DEFAULT = "scenes"
 MARK = re.compile(r"(<!-- number: (?P<what>[^>]+?) -->)(?P<shown>.*?)(<!-- / -->)")
 BLOCK = re.compile(r"(<!-- numbers: (?P<experiment>[\w-]+) -->\n)(?P<shown>.*?)(<!-- / -->)", flags=re.DOTALL)
@@ -56,7 +56,7 @@ def number_of(results: Path, what: Sequence[str]) -> float:
     try:
         return float(readers[source](results, words))
     except KeyError as error:
-        raise ValueError(f"README mark {' '.join(what)!r}: {results} has no {error}") from None
+        raise ValueError(f"mark {' '.join(what)!r}: {results} has no {error}") from None
 
 
 def _read(path: Path) -> dict:
@@ -158,22 +158,22 @@ def lookup(readme: str, results: Path, experiment: str) -> dict[str, Any]:
     return numbers | ({"table": table_of(results)} if is_table else {})
 
 
-def fill(readme: str, numbers: Numbers) -> str:
-    """``readme`` with every mark and table showing the number kept for it; those of other experiments stay."""
+def fill(page: str, numbers: Numbers) -> str:
+    """``page`` with every mark and table showing the number kept for it; those of other experiments stay."""
 
     def one(mark: re.Match) -> str:
         experiment, what, form = _asked(mark["what"])
         if experiment not in numbers:
             return mark[0]
         if what not in numbers[experiment]:
-            raise ValueError(f"README mark {what!r}: docs/numbers.json has no such number; run make readme")
+            raise ValueError(f"mark {what!r}: docs/numbers.json has no such number; run make readme")
         return f"{mark[1]}{_shown(numbers[experiment][what], form)}{mark[4]}"
 
     def rows(block: re.Match) -> str:
         kept = numbers.get(block["experiment"])
         return f"{block[1]}\n{chr(10).join(kept['table'])}\n\n{block[4]}" if kept else block[0]
 
-    return BLOCK.sub(rows, MARK.sub(one, readme))
+    return BLOCK.sub(rows, MARK.sub(one, page))
 
 
 def _shown(value: float, form: str) -> str:
@@ -181,14 +181,14 @@ def _shown(value: float, form: str) -> str:
 
 
 def main(folders: Sequence[str]) -> None:
-    """Look up the numbers of each results folder, keep them, and write them into README.md."""
-    readme = README.read_text(encoding="utf-8")
+    """Look up the numbers of each results folder, keep them, and write them into the pages."""
+    pages = {path: path.read_text(encoding="utf-8") for path in PAGES}
     numbers: Numbers = _read(NUMBERS) if NUMBERS.exists() else {}
     for folder in map(Path, folders):
-        numbers[folder.name] = lookup(readme, folder, folder.name)
+        numbers[folder.name] = lookup("\n".join(pages.values()), folder, folder.name)
     for path, text in (
         (NUMBERS, json.dumps(numbers, indent=1, ensure_ascii=False) + "\n"),
-        (README, fill(readme, numbers)),
+        *((path, fill(page, numbers)) for path, page in pages.items()),
     ):
         with atomic(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
