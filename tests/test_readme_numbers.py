@@ -1,4 +1,4 @@
-"""README.md and docs/scenes.md show the numbers that docs/numbers.json keeps, and those are looked up in a results folder."""
+"""README.md and docs/scenes.md show the numbers that docs/numbers.json keeps, looked up in a results folder."""
 
 import json
 import re
