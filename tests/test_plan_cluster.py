@@ -36,7 +36,7 @@ def cluster(gpus: int) -> Cluster:
 def test_twelve_jobs_of_two_hours_on_so_many_gpus(gpus: int, rounds: int, hours: float, idle: float) -> None:
     drawn = Drawing(gpus, jobs=12, busy=18.0, waiting=6.0)
     assert (drawn.rounds, drawn.hours, drawn.idle) == (rounds, hours, idle)
-    assert drawn.calls_an_hour == 2 * 12 * 3 / hours + 90
+    assert drawn.calls_an_hour == 2 * 12 * 9 / hours + 4 * 90
 
 
 def test_a_job_waits_for_snakemake_and_for_its_weights(work: Work) -> None:

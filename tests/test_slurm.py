@@ -24,7 +24,7 @@ PROFILE = ("--profile", "workflow/profiles/slurm")
 # without Slurm.
 HERE = (
     *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2"),
-    *("--jobs", "2", "--latency-wait", "10", "--set-threads", "prior=2"),
+    *("--jobs", "4", "--latency-wait", "10", "--set-threads", "prior=2"),
 )
 ON_GPUS = {"dvae", "codes", "prior", "clip", "sample", "score", "features", "agreement", "completions"}
 SAME = ("data/val.parquet", "prior/weights.safetensors", "tables/metrics.parquet", "tables/image_scores.parquet")

@@ -21,10 +21,10 @@ from dalle.plan.parameters import prior_parameters
 from dalle.plan.report import Section
 from dalle.plan.work import Work, dvae_without_numbers, prior_without_numbers
 
-START = 12.0  # s a job needs before its script begins: a batch script, a step, and Snakemake reading its rules in each
+START = 9.0  # s a job needs beside its script: a batch script, a step, and Snakemake reading its rules in each
 STORAGE = 1e9  # bytes/s that one job reads weights with; a shared disk gives more in all, and less to each
-STATUS_INTERVAL = 40  # s between two questions of Snakemake's Slurm plugin, one question for all jobs
-CALLS_A_JOB = 3  # of the scheduler: sbatch, srun and the end of the step
+CALLS_A_JOB = 9  # of Slurm's controller: submission, step, two ends, and what either Snakemake asks as it starts
+STATUS_INTERVAL, STATUS_CALLS = 40, 4  # s between two checks of the state of all jobs together; calls of one
 SCORE = 12  # bytes of a score with its caption's and candidate's numbers, before compression
 CHAIN = ("sample", "score")
 
@@ -55,8 +55,8 @@ class Drawing:
 
     @property
     def calls_an_hour(self) -> float:
-        """What the scheduler is asked, drawing and scoring: :data:`CALLS_A_JOB` a job, and the state of all jobs."""
-        return len(CHAIN) * self.jobs * CALLS_A_JOB / self.hours + HOUR / STATUS_INTERVAL
+        """What Slurm's controller has to answer while all is drawn and scored: for every job, and for their state."""
+        return len(CHAIN) * self.jobs * CALLS_A_JOB / self.hours + STATUS_CALLS * HOUR / STATUS_INTERVAL
 
 
 def drawing(work: Work, cluster: Cluster) -> Drawing:
@@ -102,7 +102,7 @@ def cluster_sections(work: Work, clusters: Sequence[Cluster]) -> list[Section]:
         "… of it waiting for Snakemake and weights": [_share(each.waiting, each.busy) for each in drawings],
         "jobs a GPU, one after the other": [f"{each.rounds:,}" for each in drawings],
         "GPUs idle at the end": [f"{each.idle:.1%}" for each in drawings],
-        "questions to the scheduler an hour": [f"{each.calls_an_hour:,.0f}" for each in drawings],
+        "calls of the scheduler an hour": [f"{each.calls_an_hour:,.0f}" for each in drawings],
     }
     chip = clusters[0].chip.name
     title = f"On a cluster: {work.prompts:,} captions × {work.candidates}, {len(CHAIN) * work.jobs:,} jobs, {chip}"

@@ -51,7 +51,7 @@ AccountingStorageType=accounting_storage/none
 GresTypes=gpu
 SlurmdParameters=config_overrides
 ReturnToService=2
-MinJobAge=600
+MinJobAge=7200
 KillWait=5
 SchedulerParameters=sched_interval=2,bf_interval=2
 """
