@@ -18,7 +18,7 @@ CASES = {
     "fsdp": Distributed(kind="fsdp"),
     "powersgd": Distributed(powersgd=SQUEEZED),
 }
-BAND = 0.25  # of the loss: how far PowerSGD of rank 2 may be from whole gradients after 30 updates
+BAND = 0.35  # of the loss: how far PowerSGD of rank 2 may be from whole gradients after 30 updates
 
 
 def settings(case: str, **values: object) -> Optimisation:
@@ -83,7 +83,7 @@ def test_distributed_powersgd_learns_within_a_band(team: Path, alone: Path) -> N
     assert found.iloc[0] == pytest.approx(expected.iloc[0], rel=1e-5)
     assert found.iloc[-1] != pytest.approx(expected.iloc[-1], rel=1e-4)  # or nothing was compressed
     assert found.iloc[-1] < (1 + BAND) * expected.iloc[-1]
-    assert found.iloc[-1] < 0.5 * found.iloc[0]
+    assert found.iloc[-1] < 0.6 * found.iloc[0]
 
 
 def test_distributed_powersgd_sends_what_the_plan_computes(team: Path) -> None:

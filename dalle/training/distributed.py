@@ -34,7 +34,10 @@ class Team:
         alone = "WORLD_SIZE" not in os.environ  # accelerate makes no team of CPUs unless told so
         self.accelerator = Accelerator(cpu=not (alone or torch.cuda.is_available()), kwargs_handlers=handlers)
         self.count, self.index = self.accelerator.num_processes, self.accelerator.process_index
-        self.device: torch.device = self.accelerator.device
+        device = self.accelerator.device
+        self.device = (
+            device if device.type != "cpu" else torch.device("cpu")
+        )  # its "cpu:0" is a place torch cannot load to
         self.shards = (settings.shards or self.count) if settings.kind == "fsdp" else 1
         if self.count == 1:  # one process has nothing to share: the settings are for those who have
             self.shards = 1
