@@ -79,7 +79,7 @@ class LittleStage(Stage):
         y = torch.sin(x @ torch.randn(4, 1, generator=generator))
         self.register_buffer("x", x, persistent=False)
         self.register_buffer("y", y, persistent=False)
-        self.examples = 64
+        self.examples, self.validated, self.tokens = 64, 32, 1
 
     def forward(
         self, indices: torch.Tensor, step: int, generator: torch.Generator

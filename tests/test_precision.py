@@ -89,7 +89,7 @@ class Plain(nn.Module):
     [
         (FP16, "little: scaling: branch is for models of residual branches; allowed here is global"),
         ({"checkpointing": True}, "little: checkpointing is for models of blocks; allowed here is false"),
-        ({"decay": "plateau"}, "little: decay: plateau watches a validation loss, and this stage has none"),
+        ({"decay": "plateau"}, "little: decay: plateau watches a validation loss, and nothing is held out"),
         ({"distributed": Distributed(powersgd=PowerSGD())}, "little: powersgd is for the matrices"),
     ],
 )

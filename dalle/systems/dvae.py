@@ -22,7 +22,7 @@ class DVAEStage(Stage):
     def __init__(self, model: AnyDVAE, pixels: UInt8[Tensor, "pictures 3 h w"], settings: DVAE) -> None:
         super().__init__()
         self.model, self.settings = model, settings
-        self.examples = len(pixels)
+        self.examples, self.validated = len(pixels), min(JUDGED, len(pixels))
         self.register_buffer("pixels", pixels, persistent=False)
 
     def forward(
@@ -40,13 +40,14 @@ class DVAEStage(Stage):
         loss = nats + kl_weight(self.settings, step) / subpixels * kl
         return loss, {"subpixel_nats": nats.detach(), "kl": kl.detach(), "perplexity": perplexity(logits.detach())}
 
-    def validate(self) -> dict[str, float]:
+    def validate(self) -> dict[str, Float[Tensor, ""]]:
         """How well hard codes give back the first pictures, and as ``loss`` their squared error in pixels of 0 … 1.
 
         The dVAE learns from these, too: it has no others, and what it can do wrong is not to learn by heart.
         """
-        facts = reconstruction(self.model, self.pixels[:JUDGED])
-        return {"loss": 10 ** (-facts["psnr"] / 10)} | facts
+        facts = reconstruction(self.model, self.pixels[: self.validated])
+        facts = {"loss": 10 ** (-facts["psnr"] / 10)} | facts
+        return {what: torch.tensor(value, device=self.pixels.device) for what, value in facts.items()}
 
 
 def mirrored(images: Float[Tensor, "b 3 h w"], generator: torch.Generator) -> Float[Tensor, "b 3 h w"]:

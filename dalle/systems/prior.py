@@ -8,14 +8,14 @@ from torch import Tensor
 from dalle.models.transformer import Transformer
 from dalle.systems.stage import Stage
 
-VALIDATED = 32  # pairs that are validated together
+AT_ONCE = 32  # pairs of a validation
 
 
 class PriorStage(Stage):
     """Caption and codes of each pair, and the loss of predicting every token from those before it.
 
-    ``text`` may hold several versions of each caption (BPE dropout); every update draws one. ``held_out`` are captions
-    and codes that are not learnt from.
+    ``text`` may hold several versions of each caption (BPE dropout); every update draws one. ``held_out`` are text and
+    codes of pairs that are not learnt from.
     """
 
     def __init__(
@@ -24,14 +24,14 @@ class PriorStage(Stage):
         text: Int64[Tensor, "versions pairs text"],
         codes: Shaped[Tensor, "pairs cells"],
         text_loss: float,
-        held_out: tuple[Int64[Tensor, "held text"], Shaped[Tensor, "held cells"]] | None = None,
+        held_out: tuple[Int64[Tensor, "others text"], Shaped[Tensor, "others cells"]] | None = None,
     ):
         super().__init__()
         self.model, self.text_loss = model, text_loss
-        self.examples, self.tokens = len(codes), model.shape.text_context + model.shape.cells
-        self.register_buffer("text", text, persistent=False)
-        self.register_buffer("codes", codes, persistent=False)
-        for name, value in zip(("held_out_text", "held_out_codes"), held_out or (text[0, :0], codes[:0]), strict=True):
+        self.examples, self.tokens = len(codes), text.shape[-1] + codes.shape[-1]
+        kept = (text[0, :0], codes[:0]) if held_out is None else held_out
+        self.validated = len(kept[1])
+        for name, value in (("text", text), ("codes", codes), ("held_out_text", kept[0]), ("held_out_codes", kept[1])):
             self.register_buffer(name, value, persistent=False)
 
     def forward(
@@ -40,28 +40,21 @@ class PriorStage(Stage):
         """text_loss · text cross-entropy + (1 − text_loss) · image cross-entropy; both in nats a token for the log."""
         version = torch.randint(len(self.text), (), generator=generator, device=indices.device)
         text_nats, image_nats = token_losses(self.model, self.text[version, indices], self.codes[indices].long())
-        loss = self.text_loss * text_nats + (1 - self.text_loss) * image_nats
-        return loss, {"text_nats": text_nats.detach(), "image_nats": image_nats.detach()}
+        return self._weighted(text_nats, image_nats), {
+            "text_nats": text_nats.detach(),
+            "image_nats": image_nats.detach(),
+        }
 
-    def validate(self) -> dict[str, float]:
-        """The loss of the pairs that are held out, and its two parts; nothing where none is."""
-        if len(self.held_out_codes) == 0:
-            return {}
-        text_nats, image_nats = mean_losses(self.model, self.held_out_text, self.held_out_codes)
-        loss = self.text_loss * text_nats + (1 - self.text_loss) * image_nats
-        return {"loss": loss, "text_nats": text_nats, "image_nats": image_nats}
+    def validate(self) -> dict[str, Float[Tensor, ""]]:
+        """The loss of the pairs that are held out, and its two parts, nats a token."""
+        sums = torch.zeros(2, device=self.held_out_codes.device)
+        for text, codes in zip(self.held_out_text.split(AT_ONCE), self.held_out_codes.split(AT_ONCE), strict=True):
+            sums += len(codes) * torch.stack(token_losses(self.model, text, codes.long()))
+        text_nats, image_nats = sums / self.validated
+        return {"loss": self._weighted(text_nats, image_nats), "text_nats": text_nats, "image_nats": image_nats}
 
-
-@torch.no_grad()
-def mean_losses(
-    model: Transformer, text: Int64[Tensor, "pairs text"], codes: Shaped[Tensor, "pairs cells"]
-) -> tuple[float, float]:
-    """:func:`token_losses` of any number of pairs, some at a time."""
-    batches = list(zip(text.split(VALIDATED), codes.split(VALIDATED), strict=True))
-    losses = torch.tensor([token_losses(model, words, grids.long()) for words, grids in batches], dtype=torch.float64)
-    weights = torch.tensor([len(words) for words, _ in batches], dtype=torch.float64) / len(text)
-    text_nats, image_nats = (weights @ losses).tolist()
-    return text_nats, image_nats
+    def _weighted(self, text_nats: Float[Tensor, ""], image_nats: Float[Tensor, ""]) -> Float[Tensor, ""]:
+        return self.text_loss * text_nats + (1 - self.text_loss) * image_nats
 
 
 def token_losses(

@@ -4,15 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int64, Shaped, UInt16
-from torch import Tensor
+from jaxtyping import Int64, UInt16
 
 from dalle.config.models import Prior
 from dalle.images import read_rows
 from dalle.models.transformer import Transformer, prior_shape, write_shape
 from dalle.provenance import atomic
 from dalle.seeding import seed_for
-from dalle.systems.prior import PriorStage, mean_losses
+from dalle.systems.prior import PriorStage
 from dalle.tokenizer import Tokenizer
 from dalle.training.fit import fit
 
@@ -53,7 +52,7 @@ def train_prior(
 
     weights = fit(stage, settings.optimisation, seed, folder / "checkpoint.pt", folder / "log.csv", "prior")
     model.cpu().load_state_dict(weights)
-    write_shape(folder / "model.json", model.shape, validation=_validation(model, held_out, flat[seen:]))
+    write_shape(folder / "model.json", model.shape, validation=_validation(stage))
     with atomic(folder / "weights.safetensors") as temporary:
         save_file(weights, temporary)
 
@@ -83,10 +82,9 @@ def _encode(words: Tokenizer, captions: list[str], context: int, seed: int) -> I
     return np.stack([words.encode(captions, context, generator) for _ in range(VERSIONS)])
 
 
-def _validation(
-    model: Transformer, text: Int64[Tensor, "pairs text"], codes: Shaped[Tensor, "pairs cells"]
-) -> dict[str, float | int]:
-    if len(codes) == 0:
+@torch.no_grad()
+def _validation(stage: PriorStage) -> dict[str, float | int]:
+    if stage.validated == 0:
         return {"pairs": 0}
-    text_nats, image_nats = mean_losses(model.eval(), text, codes)
-    return {"pairs": len(codes), "text_nats": text_nats, "image_nats": image_nats}
+    said = stage.cpu().eval().validate()
+    return {"pairs": stage.validated} | {what: float(said[what]) for what in ("text_nats", "image_nats")}

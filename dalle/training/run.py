@@ -125,16 +125,14 @@ class Training:
 
     def _validate(self, done: int) -> None:
         """A row of what the stage says of what it does not learn from."""
-        validate = getattr(self.stage, "validate", None)
-        if validate is None:
+        if not self.stage.validated:
             return
         self.stage.eval()
         with torch.no_grad(), self.precision.cast():
-            said = {what: torch.as_tensor(value, device=self.team.device).float() for what, value in validate().items()}
-            facts = {what: float(self.team.mean(value)) for what, value in said.items()}  # one word for all processes
+            said = self.stage.validate()
+        facts = {what: float(self.team.mean(value.float())) for what, value in said.items()}  # one word for all
         self.team.rest(self.stage.train())
-        if facts:
-            self.validations.append({"step": done - 1} | facts)
+        self.validations.append({"step": done - 1} | facts)
         if self.settings.decay == "plateau" and self.plateau.see(facts["loss"], done):
             self._say(f"{self.name}: the validation loss stands still after update {done}: the step size is lowered")
 

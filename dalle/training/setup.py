@@ -11,8 +11,8 @@ def set_up(stage: nn.Module, settings: Optimisation, name: str) -> None:
     Raises ValueError for settings that a stage has no use for: branches, recomputation, a validation loss.
     """
     model, distributed = stage.model, settings.distributed
-    if settings.decay == "plateau" and not hasattr(stage, "validate"):
-        raise ValueError(f"{name}: decay: plateau watches a validation loss, and this stage has none; cosine does not")
+    if settings.decay == "plateau" and not stage.validated:
+        raise ValueError(f"{name}: decay: plateau watches a validation loss, and nothing is held out; cosine does not")
     if settings.precision == "fp16" and settings.scaling == "branch" and not hasattr(model, "scales"):
         raise ValueError(f"{name}: scaling: branch is for models of residual branches; allowed here is global")
     if distributed.powersgd is not None and not hasattr(model, "branches"):
