@@ -194,7 +194,7 @@ def test_a_block_in_windows_keeps_what_autograd_saves(kind: str, wrap: str, grid
             return model.blocks[0](x, model.attend(kind))
 
     planned = block_bytes(shape, 2) + windows_bytes(shape, 2, kind)
-    assert saved_bytes(run) - copies == pytest.approx(planned, rel=0.01)
+    assert 0.95 * planned < saved_bytes(run) - copies < 1.001 * planned
 
 
 def peak(run: Callable[[], None], folder: Path) -> int:

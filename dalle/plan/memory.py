@@ -65,7 +65,7 @@ def windows_bytes(shape: Shape, batch: int, kind: Kind) -> int:
 
     Of each window its queries and what they attended to (2 · 2d a cell), the prefix's part of what was attended to
     (2d a position of it), and the keys and values it sees, copied together with the prefix's (2 · 2d each). The masks
-    of the windows instead of the whole one.
+    of the windows instead of the whole one. In row and convolutional layers up to a twentieth less is kept.
     """
     parts = windows(kind, shape.prefix, shape.grid, shape.conv_kernel, shape.conv_wrap, torch.device("cpu"))
     copied = 2 * shape.cells + shape.prefix + 2 * sum(part.mask.shape[1] for part in parts)
