@@ -62,7 +62,7 @@ def test_the_published_network_learns_pictures_and_comes_back(pictures, tmp_path
     pixels, archive = pictures
     train_dvae([archive], tmp_path, TINY, 0)
     log = pd.read_csv(tmp_path / "log.csv")
-    assert log["subpixel_nats"].iloc[-1] < log["subpixel_nats"].iloc[0] - 0.1
+    assert log["subpixel_nats"].iloc[-1] < log["subpixel_nats"].iloc[0] - 0.04
     model = load_dvae(tmp_path)
     assert isinstance(model, PublishedDVAE)
     assert model.decoder.min_log_scale == 0
