@@ -55,7 +55,7 @@ def draw_masks() -> Figure:
         axes[0].set_xlabel("position that is seen")
     first = figure.axes[0]
     first.set_ylabel("position that sees")
-    figure.axes[1].set_ylabel(f"cells of a grid of {PAPER_GRID}")
+    figure.axes[len(LAYERS)].set_ylabel(f"cells of a grid of {PAPER_GRID}")
     return figure
 
 
