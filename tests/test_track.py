@@ -29,18 +29,37 @@ def results_folder(folder: Path) -> Path:
     table = pd.DataFrame(rows, columns=columns).assign(suite="val", experiment="tiny", reference="all")
     table["protocol"] = table["metric"].map({"fid": "fid.lite@1", "grounded": "grounded.scenes@1"})
     table = pd.concat([table, table.query("blur == 0.5").assign(reference="no-overlap", value=75.0)])
-    for name in ("tables", "figures", *track.STAGES):
+    for name in ("tables", "figures", "data", "systems/dalle1", *track.STAGES):
         (folder / name).mkdir(parents=True)
     table.to_parquet(folder / "tables" / "metrics.parquet")
+    table.head(3).to_parquet(folder / "data" / "train.parquet")
+    for name in ("data", "systems/dalle1"):
+        table.head(2).to_parquet(folder / name / "val.parquet")
+    verdict = {"comparison": "ours-theirs", "question": "realism", "raters": "kept"}
+    verdicts = pd.DataFrame([verdict | {"rate": 0.75, "rate_low": 0.7, "rate_high": None}])
+    verdicts.to_parquet(folder / "tables" / "human.parquet")
     (folder / "figures" / "blur.png").write_bytes(b"a picture")
-    (folder / "headline.txt").write_text("the headline\n")
-    record = {"digest": "d0", "digests": {"code": "c0", "weights": {"prior": "p0"}}}
-    (folder / "provenance.json").write_text(json.dumps(record))
+    for name in ("headline.txt", "human.txt", "report.html"):
+        (folder / name).write_text(f"the {name}\n")
+    (folder / "provenance.json").write_text(json.dumps(record()))
     for stage in track.STAGES:
         log = pd.DataFrame({"step": range(0, 12000, 10), "loss": [1 / (1 + step) for step in range(1200)]})
         log = log.assign(kl=1.0, perplexity=2.0)
         log.to_csv(folder / stage / "log.csv", index=False)
+        (folder / stage / "model.json").write_text("{}")
+        (folder / stage / "weights.safetensors").write_bytes(b"weights")
     return folder
+
+
+def record() -> dict:
+    """Of the record what the mirror reads: the data are made, and every stage is trained on a part of them."""
+    made = {"data/train.parquet": "d1", "data/val.parquet": "d2", "data/report.json": "d3"}
+    jobs = [{"rule": "scenes", "made": made, "read": {}}]
+    jobs += [{"rule": "dalle1", "made": {"systems/dalle1/val.parquet": "d4"}, "read": {"data/val.parquet": "d2"}}]
+    read = {"data/train.parquet": "d1", "tokenizer/tokenizer.json": "t0"}
+    jobs += [{"rule": stage, "made": {f"{stage}/log.csv": "l0"}, "read": read} for stage in track.STAGES]
+    weights = {stage: f"{stage}0" for stage in track.STAGES}
+    return {"digest": "r0", "digests": {"code": "c0", "weights": weights}, "jobs": jobs}
 
 
 @pytest.fixture(scope="module")
@@ -85,31 +104,62 @@ def test_the_parent_carries_settings_headline_facts_and_artifacts(mirrored):
     assert run.data.params["prior.optimisation.steps"] == "40"
     assert run.data.params["prior.top_k"] == "None"
     assert len(run.data.params) == 154
-    headline = {"val_fid_n1": 90.0, "val_fid_n4": 80.0, "val_grounded_n1": 0.25, "val_grounded_n4": 0.5}
-    assert run.data.metrics == headline
+    headline = {"val/fid_n1": 90.0, "val/fid_n4": 80.0, "val/grounded_n1": 0.25, "val/grounded_n4": 0.5}
+    people = {"people/ours-theirs_realism_kept": 75.0, "intervals/ours-theirs_realism_kept_low": 70.0}
+    assert run.data.metrics == pytest.approx(headline | people)
+    assert "the headline.txt" in run.data.tags["mlflow.note.content"]
     assert run.data.tags["python"].startswith("3.")
-    digests = {"digest.record": "d0", "digest.code": "c0", "digest.weights.prior": "p0"}
+    digests = {"digest.record": "r0", "digest.code": "c0"}
+    digests |= {f"digest.weights.{stage}": f"{stage}0" for stage in track.STAGES}
     assert {name: value for name, value in run.data.tags.items() if name.startswith("digest.")} == digests
     assert run.info.status == "FINISHED"
     assert {file.path for file in client.list_artifacts(marker["parent"])} == {
-        *("figures", "tables", "headline.txt", "provenance.json")
+        *("figures", "tables", "headline.txt", "human.txt", "report.html", "provenance.json")
     }
 
 
 def test_a_child_holds_the_metrics_of_a_system_against_n(mirrored):
     client, (_, marker) = mirrored
     run_id = marker["children"]["dalle1 on val"]
-    assert history(client, run_id, "fid_blur0") == [(1, 90.0), (4, 80.0)]
-    assert history(client, run_id, "fid_blur0.5") == [(4, 70.0)]
-    assert history(client, run_id, "fid_no-overlap_blur0.5") == [(4, 75.0)]
-    assert history(client, run_id, "grounded_high") == [(1, 0.3), (4, 0.6)]
-    assert "fid_blur0_low" not in client.get_run(run_id).data.metrics
+    assert history(client, run_id, "fid/blur0") == [(1, 90.0), (4, 80.0)]
+    assert history(client, run_id, "fid/blur0.5") == [(4, 70.0)]
+    assert history(client, run_id, "fid/no-overlap_blur0.5") == [(4, 75.0)]
+    assert history(client, run_id, "intervals/grounded_high") == [(1, 0.3), (4, 0.6)]
+    assert "intervals/fid_blur0_low" not in client.get_run(run_id).data.metrics
     assert client.get_run(run_id).data.tags["mlflow.parentRunId"] == marker["parent"]
     assert marker["children"].keys() == {
         "dalle1 on val",
         "real on val",
         *(f"training of {stage}" for stage in track.STAGES),
     }
+
+
+def inputs(client, run_id: str) -> dict[str, tuple[str, str]]:
+    """{name: (digest, role)} of the data that went into a run."""
+    found = client.get_run(run_id).inputs.dataset_inputs
+    return {one.dataset.name: (one.dataset.digest, one.tags[0].value) for one in found}
+
+
+def test_every_run_names_the_data_that_went_in(mirrored):
+    client, (_, marker) = mirrored
+    assert inputs(client, marker["parent"]).keys() == {"train", "val"}
+    assert inputs(client, marker["children"]["training of prior"]) == {"train": ("d1", "training")}
+    judged = inputs(client, marker["children"]["dalle1 on val"])
+    assert judged == {"val": ("d2", "captions"), "systems/dalle1/val": ("d4", "pictures")}
+    (train,) = client.get_run(marker["children"]["training of prior"]).inputs.dataset_inputs
+    assert json.loads(train.dataset.profile) == {"num_rows": 3}
+
+
+def test_a_small_model_is_copied_and_a_large_one_only_named(mirrored, monkeypatch: pytest.MonkeyPatch):
+    client, (_, marker) = mirrored
+    run_id = marker["children"]["training of prior"]
+    assert {file.path for file in client.list_artifacts(run_id, "model")} == {
+        *("model/model.json", "model/weights.safetensors")
+    }
+    assert client.get_run(run_id).data.tags["model.digest"] == "prior0"
+    monkeypatch.setattr(track, "SMALL", 8)  # two files of 2 + 7 bytes
+    run = track._training(Path("results", "tiny", "prior").resolve(), record())
+    assert run.files == [] and run.tags["model.weights"].endswith("tiny/prior/weights.safetensors")
 
 
 def test_training_logs_are_thinned_and_end_with_their_last_row(mirrored):
@@ -128,4 +178,26 @@ def test_a_short_log_is_mirrored_whole_and_gaps_stay_gaps():
 def test_protocols_of_one_metric_have_their_labels_in_the_names():
     row = {"blur": 0.0, "low": None, "high": None, "n_candidates": 1, "reference": "all", "metric": "fid", "value": 1.0}
     table = pd.DataFrame([row | {"protocol": label} for label in ("fid.clean@1", "fid.lite@2")])
-    assert [point.key for point in track.metric_points(table)] == ["fid_blur0/fid.clean-1", "fid_blur0/fid.lite-2"]
+    assert [point.key for point in track.metric_points(table)] == ["fid/blur0_fid.clean-1", "fid/blur0_fid.lite-2"]
+
+
+def test_what_a_killed_mirror_left_is_replaced_too(mirrored, monkeypatch: pytest.MonkeyPatch):
+    client, (_, second) = mirrored
+    results, written = Path("results", "tiny"), []
+
+    def die_at_the_third(*arguments: object) -> str:
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(write_run(*arguments))
+        return written[-1]
+
+    write_run = track._write_run
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(track, "_write_run", die_at_the_third)
+        track.mirror(results, CONFIG, results / "killed.json")
+    assert not (results / "killed.json").exists()
+    track.mirror(results, CONFIG, results / "again.json")
+    again = json.loads((results / "again.json").read_text())
+    active = {run.info.run_id for run in client.search_runs([again["experiment_id"]])}
+    assert {again["parent"], *again["children"].values()} < active and not active & set(written)
+    assert len(active) == 1 + len(second["children"]) + 2  # two are somebody else's

@@ -76,5 +76,5 @@ def test_two_writers_at_once_leave_whole_runs_and_each_others_alone(
     for marker in markers:
         curve = client.get_metric_history(marker["children"]["training of prior"], "loss")
         assert len(curve) == 400
-        assert {file.path for file in client.list_artifacts(marker["parent"])} == {"figures", "tables", "headline.txt"}
+        assert {file.path for file in client.list_artifacts(marker["parent"])} >= {"figures", "tables", "headline.txt"}
     assert not (ROOT / "mlflow.db").exists()

@@ -178,6 +178,7 @@ rule throughput:
 # Everything on one page.
 rule report:
     input:
+        **({} if IS_OF_SCENES else OF_PHOTOGRAPHS),
         metrics="<results>/tables/metrics.parquet",
         image_scores="<results>/tables/image_scores.parquet",
         cost="<results>/tables/cost.parquet",
@@ -187,7 +188,6 @@ rule report:
         clip_report="<results>/clip/report.json",
         data_report="<results>/data/report.json",
         overlap="<results>/data/overlap.parquet",
-        **({} if IS_OF_SCENES else OF_PHOTOGRAPHS),
         figure9="<results>/figures/figure9.svg",
         candidates="<results>/figures/candidates.svg",
         training="<results>/figures/training.svg",
@@ -219,9 +219,12 @@ rule report:
 rule mirror:
     input:
         "<results>/headline.txt",
+        "<results>/human.txt",
+        "<results>/report.html",
         "<results>/provenance.json",
-        expand("<results>/tables/{table}.parquet", table=["metrics", "differences", "image_scores", "cost"]),
-        expand("<results>/{stage}/log.csv", stage=["dvae", "prior", "clip"]),
+        expand("<results>/tables/{table}.parquet", table=["metrics", "differences", "image_scores", "cost", "human"]),
+        expand("<results>/{stage}/{file}", stage=STAGES, file=["log.csv", "model.json", "weights.safetensors"]),
+        expand("<results>/data/{split}.parquet", split=[*PRIOR_SPLITS, *SUITES]),
         FIGURES,
     output:
         "<results>/mlflow.json",
