@@ -86,6 +86,9 @@ def test_every_snippet_runs(smoke: tuple[Path, str], text: str, capsys: pytest.C
 @pytest.mark.parametrize("text", blocks("yaml"))
 def test_every_config_is_allowed(text: str) -> None:
     values = yaml.safe_load(text)
+    if rules := values.pop("set-resources", None):  # of a profile
+        known = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "workflow/rules").glob("*.smk"))
+        assert all(f"rule {name}:" in known for name in rules)
     assert load_config({"experiment": "documents"} | values).experiment
 
 
