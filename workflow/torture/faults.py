@@ -101,13 +101,12 @@ def orphans(project: Project, rules: list[str]) -> str:
 
 def clock_goes_back(project: Project) -> str:
     """All that is there is of tomorrow: the run ends and says so. Once the files are touched it goes on."""
-    files = [path for path in (project.folder / RESULTS).rglob("*") if path.is_file()]
-    for path in files:
+    for path in _files(project):
         os.utime(path, (time.time() + DAY, time.time() + DAY))
     said = _must_fail(project)
     if "clock skew" not in said:
         raise RuntimeError(f"a clock that went back is not named: {said[-1500:]}")
-    for path in files:
+    for path in _files(project):
         path.touch()
     project.go_on()
     return "says “clock skew”; goes on once the files of tomorrow are touched"
@@ -143,8 +142,12 @@ def _must_fail(project: Project) -> str:
     return ran.stdout + ran.stderr
 
 
+def _files(project: Project) -> list[Path]:
+    return [path for path in (project.folder / RESULTS).rglob("*") if path.is_file()]
+
+
 def _hidden(project: Project) -> list[str]:
-    return [str(path) for path in (project.folder / RESULTS).rglob(".*") if path.is_file()]
+    return [str(path) for path in _files(project) if path.name.startswith(".")]
 
 
 def _mount(*arguments: str) -> bool:
