@@ -34,10 +34,9 @@ class Team:
         alone = "WORLD_SIZE" not in os.environ  # accelerate makes no team of CPUs unless told so
         self.accelerator = Accelerator(cpu=not (alone or torch.cuda.is_available()), kwargs_handlers=handlers)
         self.count, self.index = self.accelerator.num_processes, self.accelerator.process_index
-        device = self.accelerator.device
-        self.device = (
-            device if device.type != "cpu" else torch.device("cpu")
-        )  # its "cpu:0" is a place torch cannot load to
+        # accelerate's "cpu:0" is no place that torch can load a checkpoint to.
+        place = self.accelerator.device
+        self.device: torch.device = torch.device("cpu") if place.type == "cpu" else place
         self.shards = (settings.shards or self.count) if settings.kind == "fsdp" else 1
         if self.count == 1:  # one process has nothing to share: the settings are for those who have
             self.shards = 1
