@@ -17,7 +17,7 @@ export DO_NOT_TRACK := true
 # whole or not at all, so going on over "incomplete" ones is safe.
 run: $(READY)
 	@pgrep -f 'bin/[s]nakemake|-m [s]nakemake|[s]nakemake/scripts/' > /dev/null 2>&1; test $$? -ne 1 || rm -rf .snakemake/locks
-	snakemake --cores all --rerun-incomplete
+	python -m workflow.run --cores all --rerun-incomplete
 
 test: $(READY)
 	python -m pytest

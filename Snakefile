@@ -57,4 +57,7 @@ onstart:
 
 
 onsuccess:
-    print(closing_words(f"results/{experiment.experiment}/headline.txt"))
+    print(closing_words())
+
+
+logger.addHandler(LastWords())

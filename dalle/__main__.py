@@ -34,7 +34,8 @@ MACHINE = 8  # GPUs of a machine, where nothing else is said and there are so ma
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     about = "Plays with the models of a results folder; verifies it; plans experiments; imports OpenAI's dVAE."
-    commands = argparse.ArgumentParser("python -m dalle", description=about)
+    epilog = f"For example: {EXAMPLES['sample']}"
+    commands = argparse.ArgumentParser("python -m dalle", description=about, epilog=epilog)
     chosen = commands.add_subparsers(dest="command", required=True, metavar="{" + ",".join(EXAMPLES) + "}")
 
     sample = _command(chosen, "sample", "draw pictures for captions and show the best")

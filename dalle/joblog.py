@@ -1,6 +1,7 @@
 """A job of the workflow says the same in the terminal and in its log; the traceback of a failure is in the log."""
 
 import errno
+import os
 import signal
 import sys
 import traceback
@@ -13,6 +14,7 @@ from dalle.provenance import clear_leftovers
 from dalle.receipts import receipt_beside, write_receipt
 from dalle.seals import check_seals, seal
 
+QUIET = "DALLE_BENCH_QUIET_JOBS"  # if this environment variable is set, the words of jobs go to their logs alone
 # What no program can help: disk or quota full, too large a file, no right to write, a dying disk.
 MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
@@ -72,7 +74,7 @@ def job_log(path: str | Path) -> Iterator[None]:
     log = open(path, "w", encoding="utf-8", buffering=1)  # noqa: SIM115
     signal.signal(signal.SIGTERM, _stop)
     try:
-        with redirect_stdout(Both(sys.stdout, log)), redirect_stderr(Both(sys.stderr, log)):
+        with redirect_stdout(_heard(sys.stdout, log)), redirect_stderr(_heard(sys.stderr, log)):
             yield
     except KeyboardInterrupt:
         sys.exit("interrupted")
@@ -87,6 +89,10 @@ def job_log(path: str | Path) -> Iterator[None]:
     finally:
         with suppress(OSError):
             log.close()
+
+
+def _heard(terminal: TextIO, log: TextIO) -> Both:
+    return Both(log) if QUIET in os.environ else Both(terminal, log)
 
 
 def _stop(*_: Any) -> None:

@@ -6,14 +6,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-EXAMPLE = "python -m eval score samples --captions captions.csv --reference photos --protocol fid.tf-compat@1"
+EXAMPLES = {
+    "score": "python -m eval score samples --captions captions.csv --reference photos --protocol fid.tf-compat@1",
+    "doctor": "python -m eval doctor --weights inception-2015-12-05=weights-inception-2015-12-05-6726825d.pth",
+}
 
 
 def parser() -> argparse.ArgumentParser:
     """Both commands and their options."""
-    commands = argparse.ArgumentParser("python -m eval", description="Judges pictures of any text-to-image system.")
+    about = "Judges pictures of any text-to-image system."
+    examples = {name: f"For example: {example}" for name, example in EXAMPLES.items()}
+    commands = argparse.ArgumentParser("python -m eval", description=about, epilog=examples["score"])
     chosen = commands.add_subparsers(dest="command", required=True, metavar="{score,doctor}")
-    score = chosen.add_parser("score", help="judge a folder of pictures", epilog=f"For example: {EXAMPLE}")
+    score = chosen.add_parser("score", help="judge a folder of pictures", epilog=examples["score"])
     add = score.add_argument
     add("pictures", type=Path, metavar="FOLDER", help="PNG, JPEG or WebP files, or a parquet file with pictures")
     add("--captions", type=Path, metavar="CSV", help="columns file and prompt_id or caption: what each picture answers")
@@ -26,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="of resamples and subsets (default: %(default)s)")
     add("--store", type=Path, metavar="FOLDER", help="keep features there, for the next time")
     add("--csv", type=Path, metavar="FILE", help="write the table there too")
-    doctor = chosen.add_parser("doctor", help="prove this installation against fixtures")
+    doctor = chosen.add_parser("doctor", help="prove this installation against fixtures", epilog=examples["doctor"])
     doctor.add_argument("--weights", action="append", default=[], metavar="NETWORK=PATH", help="check these files too")
     return commands
 

@@ -189,4 +189,4 @@ def test_weights_of_one_network_given_for_the_protocol_are_checked(capsys, tmp_p
 def test_help_has_an_example(capsys):
     with pytest.raises(SystemExit):
         command.main(["score", "--help"])
-    assert command.EXAMPLE.split()[3] in capsys.readouterr().out
+    assert command.EXAMPLES["score"].split()[3] in capsys.readouterr().out

@@ -200,6 +200,15 @@ def test_a_bad_config_is_one_line_and_no_job(finished: Path, mistake: str, says:
     assert re.match(says, ran.stderr)
 
 
+def test_a_run_with_nothing_to_do_says_the_headline_again(finished: Path) -> None:
+    headline = finished / "results/scenes/headline.txt"
+    made = headline.stat()
+    headline.write_text("the table\n", encoding="utf-8")
+    os.utime(headline, ns=(made.st_atime_ns, made.st_mtime_ns))
+    ran = call(finished)
+    assert "Nothing to be done" in ran.stderr and ran.stdout.startswith("the table\n")
+
+
 @pytest.mark.parametrize(("answer", "is_left"), [(1, False), (0, True)], ids=["nobody runs", "somebody runs"])
 def test_make_run_removes_the_lock_of_a_dead_run_alone(finished: Path, answer: int, is_left: bool) -> None:
     lock = finished / ".snakemake/locks/0.output.lock"
@@ -207,7 +216,7 @@ def test_make_run_removes_the_lock_of_a_dead_run_alone(finished: Path, answer: i
     lock.write_text("results/scenes/headline.txt\n", encoding="utf-8")
     (finished / "results/scenes/headline.txt").unlink()
     assert "Directory cannot be locked" in call(finished).stderr
-    for name, code in (("pgrep", answer), ("snakemake", 0)):
+    for name, code in (("pgrep", answer), ("python", 0)):
         program = finished / "bin" / name
         program.parent.mkdir(exist_ok=True)
         program.write_text(f"#!/bin/sh\nexit {code}\n", encoding="utf-8")

@@ -4,6 +4,7 @@ A rule's ``params`` hold the part of the settings that its script uses and ``cod
 that the script runs. Snakemake reruns a job when its params change, so a job reruns when it would do something else.
 """
 
+import logging
 import os
 import re
 import signal
@@ -12,6 +13,8 @@ from itertools import product
 from pathlib import Path
 
 import psutil
+from snakemake.common import NOTHING_TO_BE_DONE_MSG
+from snakemake.logging import logger
 
 from dalle.config.reading import load_config, read_yaml
 from dalle.imports import code_of
@@ -144,9 +147,18 @@ def sides(pair):
     return [system for system, _ in PAIRS[pair]]
 
 
-def closing_words(headline):
+def closing_words():
     """What a finished run says last: its headline table, if that is what was asked for."""
-    return Path(headline).read_text(encoding="utf-8") if Path(headline).exists() else ""
+    headline = Path("results", experiment.experiment, "headline.txt")
+    return headline.read_text(encoding="utf-8") if headline.exists() else ""
+
+
+class LastWords(logging.Handler):
+    """Where nothing is to be done Snakemake calls no hook, but it says so."""
+
+    def emit(self, record):
+        if record.msg == NOTHING_TO_BE_DONE_MSG:
+            print(closing_words())
 
 
 def is_script(process):
