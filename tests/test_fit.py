@@ -19,7 +19,7 @@ class Line(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.model = nn.Linear(1, 1)
-        self.examples = 50
+        self.examples, self.validated = 50, 0
         self.x = torch.linspace(-1, 1, self.examples)[:, None]
         self.slope, self.killed_at = slope, killed_at
 

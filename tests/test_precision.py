@@ -81,7 +81,7 @@ class Plain(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model, self.examples = nn.Linear(WIDTH, 1), 64
+        self.model, self.examples, self.validated = nn.Linear(WIDTH, 1), 64, 0
 
 
 @pytest.mark.parametrize(
