@@ -29,6 +29,7 @@ EXAMPLES = {
     "import-dvae": "python -m dalle import-dvae encoder.pkl decoder.pkl weights/dvae",
 }
 MACHINE = 8  # GPUs of a machine, where nothing else is said and there are so many
+CLUSTERS = (1, 8, 64)  # GPUs
 
 
 def parser() -> argparse.ArgumentParser:
@@ -85,6 +86,14 @@ def _add_plan(command: argparse.ArgumentParser) -> None:
         help=f"GPUs of a machine, which share the weights (default: {MACHINE}, or all)",
     )
     add("--mfu", type=float, default=0.4, metavar="SHARE", help="of the chip's peak (default: %(default)s)")
+    add(
+        "--clusters",
+        type=int,
+        nargs="+",
+        default=CLUSTERS,
+        metavar="N",
+        help="numbers of GPUs whose jobs, hours and load stand side by side (default: {} {} {})".format(*CLUSTERS),
+    )
 
 
 def _command(chosen: argparse._SubParsersAction, name: str, does: str) -> argparse.ArgumentParser:
@@ -225,10 +234,12 @@ def verify(asked: argparse.Namespace) -> bool:
 
 def plan_costs(asked: argparse.Namespace) -> None:
     """The tables of the plan."""
+    from dalle.plan.cluster import cluster_sections
     from dalle.plan.report import plan, show
 
     machine = min(MACHINE, asked.gpus) if asked.machine is None else asked.machine
-    show(plan(asked.config, asked.chip, asked.gpus, machine, asked.mfu), _console())
+    costs = plan(asked.config, asked.chip, asked.gpus, machine, asked.mfu)
+    show(costs + cluster_sections(asked.config, asked.chip, asked.clusters, asked.mfu), _console())
 
 
 def import_dvae(asked: argparse.Namespace) -> None:

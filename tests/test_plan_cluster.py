@@ -66,9 +66,18 @@ def test_jobs_and_files_are_those_that_snakemake_plans(work: Work, tmp_path: Pat
     assert num_files(work) == len(drawn) == 96
 
 
-def test_the_tables_have_a_column_for_each_cluster(work: Work) -> None:
-    on_gpus, storage = cluster_sections(work, [cluster(gpus) for gpus in (1, 8, 64)])
+def test_the_tables_have_a_column_for_each_cluster(tmp_path: Path) -> None:
+    config = tmp_path / "tiny.yaml"
+    config.write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
+    on_gpus, storage = cluster_sections(config, "H100", (1, 8, 64))
     assert on_gpus.columns == ("GPUs", "1", "8", "64")
     assert all(len(row) == 4 for row in on_gpus.rows)
     assert "24 jobs" in on_gpus.title
     assert dict(zip(storage.columns, storage.rows[2], strict=True))["files"] == "96"
+
+
+def test_numbers_of_gpus_are_whole_machines(tmp_path: Path) -> None:
+    config = tmp_path / "tiny.yaml"
+    config.write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
+    with pytest.raises(ValueError, match="12 GPUs, 8 a machine: allowed are whole machines"):
+        cluster_sections(config, "H100", (1, 12))

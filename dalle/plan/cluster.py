@@ -6,12 +6,15 @@ was measured with Slurm on one machine: docs/cluster.md.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from dalle.config.reading import load_config, read_yaml
 from dalle.plan.cost import (
     HOUR,
     Cluster,
     candidates_bytes,
     codes_bytes,
+    find_chip,
     gpu_hours,
     sampling_hours,
 )
@@ -19,7 +22,8 @@ from dalle.plan.flops import counted_flops, dvae_loss, forward_flops, training_f
 from dalle.plan.memory import SINGLE
 from dalle.plan.parameters import prior_parameters
 from dalle.plan.report import Section
-from dalle.plan.work import Work, dvae_without_numbers, prior_without_numbers
+from dalle.plan.traffic import GPUS_A_MACHINE
+from dalle.plan.work import Work, dvae_without_numbers, prior_without_numbers, read_work
 
 START = 9.0  # s a job needs beside its script: a batch script, a step, and Snakemake reading its rules in each
 STORAGE = 1e9  # bytes/s that one job reads weights with; a shared disk gives more in all, and less to each
@@ -90,8 +94,18 @@ def training_hours(work: Work, cluster: Cluster) -> dict[str, float]:
     return {name: gpu_hours(number, cluster) / cluster.gpus for name, number in stages.items()}
 
 
-def cluster_sections(work: Work, clusters: Sequence[Cluster]) -> list[Section]:
-    """Two tables: hours and scheduler load, a column for each cluster; what lands on disk whatever their number."""
+def cluster_sections(config: str | Path, chip: str, gpus: Sequence[int], mfu: float = 0.4) -> list[Section]:
+    """Two tables of the experiment of a config file: hours and scheduler load, a column for each number of GPUs; and
+    what lands on disk, whatever their number.
+
+    Raises ValueError for a config that is none, an unknown chip, and numbers that are not whole machines.
+    """
+    work = read_work(load_config(read_yaml(config)))
+    clusters = [Cluster(find_chip(chip), number, min(number, GPUS_A_MACHINE), mfu) for number in gpus]
+    return [_on_gpus(work, clusters), _storage(work)]
+
+
+def _on_gpus(work: Work, clusters: Sequence[Cluster]) -> Section:
     drawings = [drawing(work, cluster) for cluster in clusters]
     trained = [training_hours(work, cluster) for cluster in clusters]
     rows = {
@@ -107,7 +121,7 @@ def cluster_sections(work: Work, clusters: Sequence[Cluster]) -> list[Section]:
     chip = clusters[0].chip.name
     title = f"On a cluster: {work.prompts:,} captions × {work.candidates}, {len(CHAIN) * work.jobs:,} jobs, {chip}"
     columns = ("GPUs", *(f"{each.gpus:,}" for each in drawings))
-    return [Section(title, columns, [(name, *texts) for name, texts in rows.items()]), _storage(work)]
+    return Section(title, columns, [(name, *texts) for name, texts in rows.items()])
 
 
 def _storage(work: Work) -> Section:
