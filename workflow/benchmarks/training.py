@@ -176,7 +176,10 @@ def main() -> int:
     try:
         for sides in races:
             able = [side for side in sides if asked.dalle_pytorch or side.name.startswith(OURS)]
-            found[sides[0].race] = race(able, asked.dalle_pytorch, asked.steps, asked.threads)
+            name, taken = sides[0].race, race(able, asked.dalle_pytorch, asked.steps, asked.threads)
+            found[name] = taken
+            steps = ", ".join(f"{who} {one.step:.3g} s" for who, one in taken.items())
+            print(f"{name}: {steps}", file=sys.stderr, flush=True)  # the table comes after minutes
     except ValueError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
