@@ -30,9 +30,7 @@ OURS = "dalle1"
 STAGES = ("dvae", "prior", "clip")
 MIRRORED = "dalle-bench.mirror"  # the tag by which a later mirror of the same folder knows the runs it may replace
 CURVE = 500  # points of a training log that are shown, at most
-SMALL = (
-    16 * 2**20
-)  # bytes of a model that is copied into the store; of a larger one the run has the path and the digest
+SMALL = 16 * 2**20  # bytes of a model that is copied into the store; else the run has the path and the digest
 NOTE = 7500  # characters of a run's description; MLflow takes 8,000 of any tag
 
 
@@ -157,12 +155,25 @@ def _write_run(client: "MlflowClient", experiment_id: str, results: Path, run: R
         client.log_batch(run_id, metrics=metrics[start : start + 1000])
     for start in range(0, len(settings), 100):
         client.log_batch(run_id, params=settings[start : start + 100])
-    if run.uses:
-        client.log_inputs(run_id, [_dataset(results, use) for use in run.uses])
+    for use in run.uses:
+        _log_input(client, run_id, _dataset(results, use))
     for path, folder in run.files:
         (client.log_artifacts if path.is_dir() else client.log_artifact)(run_id, str(path), folder or None)
     client.set_terminated(run_id)
     return run_id
+
+
+def _log_input(client: "MlflowClient", run_id: str, data: "DatasetInput") -> None:
+    """The data as an input of the run.
+
+    The server looks whether it knows the data and then inserts them, in two steps: another mirror of the same data may
+    come between, which is an error there. The second time they are known.
+    """
+    from mlflow.exceptions import MlflowException
+
+    with suppress(MlflowException):
+        return client.log_inputs(run_id, [data])
+    return client.log_inputs(run_id, [data])
 
 
 def _dataset(results: Path, use: Use) -> "DatasetInput":

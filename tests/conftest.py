@@ -32,3 +32,10 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """What takes minutes is asked for."""
     parser.addoption("--slurm", action="store_true", help="run tests/test_slurm.py, which starts a Slurm here")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In several processes (``make test``) a file's tests stay together, and so do the files that share ``smoke``."""
+    sharing = {item.path for item in items if "smoke" in item.fixturenames}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("smoke" if item.path in sharing else item.path.stem))

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from dalle.data.drawing import PAINT, draw, stencil
-from dalle.data.scenes import BACKGROUNDS, Kind, Scene, Thing, all_kinds, all_pairs, random_scenes
-from eval.metrics.grounded import PARTS, Reading, fix_threshold, grade, read
+from dalle.data.scenes import BACKGROUNDS, SHAPES, SIZES, Kind, Scene, Thing, all_kinds, all_pairs, random_scenes
+from eval.metrics import grounded
+from eval.metrics.grounded import COLOURS, OFFSETS, PARTS, Reading, fix_threshold, grade, read
 
 RED, BLUE = Kind("large", "red", "circle"), Kind("small", "blue", "square")
 ABOVE = Scene((Thing(RED, 32, 16), Thing(BLUE, 32, 48)), "sand")
@@ -172,6 +173,28 @@ def test_the_fit_is_the_worst_things_iou():
     picture[42:45, 26:38] = draw(Scene((), "sand"), 64, rng())[42:45, 26:38]  # a quarter of the square
     covered = int((stencil("square", "small") >= 0.5).sum())
     assert read(picture).fit == pytest.approx(0.75, abs=2 / covered)
+
+
+def test_stencils_and_colours_are_those_of_trying_every_one():
+    """The definition, slowly: each pixel against each colour, each component against each stencil and offset."""
+    noise = rng(5)
+    for _ in range(40):
+        component = noise.random(noise.integers(1, 40, 2)) < noise.uniform(0.1, 1)
+        height, width = component.shape
+        canvas = np.pad(component, 32)
+        y, x = round(7 + height / 2), round(3 + width / 2)
+        best = (-1.0, None)
+        for size, shape, dy, dx in product(SIZES, SHAPES, OFFSETS, OFFSETS):
+            cover = np.zeros_like(canvas)
+            half = len(stencil(shape, size)) // 2
+            row, column = y - 7 + 32 + dy, x - 3 + 32 + dx
+            cover[row - half : row + half, column - half : column + half] = stencil(shape, size) >= 0.5
+            fit = int((cover & canvas).sum()) / int((cover | canvas).sum())
+            best = max(best, (fit, Thing(Kind(size, "red", shape), x + dx, y + dy)), key=lambda pair: pair[0])
+        assert grounded._best_stencil(component, "red", 7, 3) == best[::-1]
+    picture = noise.integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    apart = [((picture.astype(int) - colour) ** 2).sum(-1) for colour in COLOURS.values()]
+    assert (grounded._nearest_colour(picture) == np.argmin(apart, axis=0)).all()
 
 
 # The threshold

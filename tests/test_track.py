@@ -201,3 +201,25 @@ def test_what_a_killed_mirror_left_is_replaced_too(mirrored, monkeypatch: pytest
     active = {run.info.run_id for run in client.search_runs([again["experiment_id"]])}
     assert {again["parent"], *again["children"].values()} < active and not active & set(written)
     assert len(active) == 1 + len(second["children"]) + 2  # two are somebody else's
+
+
+def test_data_that_another_mirror_inserts_at_the_same_moment_are_logged_all_the_same():
+    from mlflow.exceptions import MlflowException
+
+    class Server:
+        """Refuses as often as another mirror was faster."""
+
+        def __init__(self, faster: int) -> None:
+            self.faster, self.logged = faster, []
+
+        def log_inputs(self, run_id: str, datasets: list) -> None:
+            self.faster -= 1
+            if self.faster >= 0:
+                raise MlflowException("UNIQUE constraint failed: datasets.experiment_id, datasets.name")
+            self.logged += datasets
+
+    once = Server(1)
+    track._log_input(once, "run", "train")
+    assert once.logged == ["train"]
+    with pytest.raises(MlflowException, match="UNIQUE"):
+        track._log_input(Server(2), "run", "train")

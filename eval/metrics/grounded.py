@@ -6,9 +6,11 @@ best offset. A picture is right only if its things, their relation and its backg
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Float64, Int, UInt8
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import find_objects, label
 
 from dalle.data.drawing import GROUND, PAINT, stencil
@@ -95,8 +97,8 @@ def _relation_holds(seen: Scene, wanted: Scene) -> bool:
 
 def _nearest_colour(picture: UInt8[np.ndarray, "h w 3"]) -> Int[np.ndarray, "h w"]:
     """The number in ``COLOURS`` of the colour each pixel is nearest to, in RGB."""
-    palette = np.array(list(COLOURS.values()), np.int32)
-    return ((picture[:, :, None] - palette) ** 2).sum(-1).argmin(-1)
+    palette = np.array(list(COLOURS.values()), np.float32)  # which holds these whole numbers exactly
+    return ((palette**2).sum(-1) - 2 * picture.astype(np.float32) @ palette.T).argmin(-1)
 
 
 def _components(mask: Bool[np.ndarray, "h w"]) -> list[tuple[Bool[np.ndarray, "a b"], int, int]]:
@@ -109,23 +111,23 @@ def _components(mask: Bool[np.ndarray, "h w"]) -> list[tuple[Bool[np.ndarray, "a
 def _best_stencil(component: Bool[np.ndarray, "a b"], colour: str, top: int, left: int) -> tuple[Thing, float]:
     height, width = component.shape
     y, x = round(top + height / 2), round(left + width / 2)
-    tries = [
-        (_iou(component, y - top + dy, x - left + dx, shape, size), Thing(Kind(size, colour, shape), x + dx, y + dy))
-        for size in SIZES
-        for shape in SHAPES
-        for dy in OFFSETS
-        for dx in OFFSETS
-    ]
-    fit, thing = max(tries, key=lambda pair: pair[0])
-    return thing, fit
+    fits = np.stack([_fits(component, y - top, x - left, size) for size in SIZES])
+    size, shape, dy, dx = np.unravel_index(fits.argmax(), fits.shape)
+    kind = Kind(list(SIZES)[size], colour, SHAPES[shape])
+    return Thing(kind, x + OFFSETS[dx], y + OFFSETS[dy]), float(fits.max())
 
 
-def _iou(component: Bool[np.ndarray, "a b"], y: int, x: int, shape: str, size: str) -> float:
-    """Intersection over union of a component and a stencil whose centre lies at (y, x) of the component's box."""
-    cover = stencil(shape, size) >= 0.5
-    reach = len(cover) // 2
-    rows = slice(max(0, y - reach), min(component.shape[0], y + reach))
-    columns = slice(max(0, x - reach), min(component.shape[1], x + reach))
-    inside = cover[rows.start - y + reach : rows.stop - y + reach, columns.start - x + reach : columns.stop - x + reach]
-    both = int((component[rows, columns] & inside).sum())
-    return both / (int(component.sum()) + int(cover.sum()) - both)
+def _fits(component: Bool[np.ndarray, "a b"], y: int, x: int, size: str) -> Float64[np.ndarray, "shape dy dx"]:
+    """IoU of a component and each stencil whose centre lies at (y, x) of the component's box or ``OFFSETS`` from it."""
+    covers = _covers(size)
+    side = covers.shape[-1]
+    padded = np.pad(component, side // 2 - OFFSETS[0]).astype(float)
+    tried = padded[y : y + side + len(OFFSETS) - 1, x : x + side + len(OFFSETS) - 1]
+    both = np.tensordot(covers, sliding_window_view(tried, (side, side)), axes=((1, 2), (2, 3)))
+    return both / (component.sum() + covers.sum(axis=(1, 2))[:, None, None] - both)
+
+
+@cache
+def _covers(size: str) -> Float64[np.ndarray, "shape s s"]:
+    """The pixels that each shape covers by half or more: 1, else 0."""
+    return np.stack([stencil(shape, size) >= 0.5 for shape in SHAPES]).astype(float)
