@@ -26,8 +26,8 @@ from dalle.images import write_archive
 from dalle.provenance import ROOT, atomic, clear_leftovers
 from dalle.sampling.parts import Parts
 from dalle.seals import check_seals, seal
+from dalle.sheets import write_sheet
 from eval.features import FeatureSet, save_features
-from eval.human.sheets import write_sheet
 from eval.store import FeatureStore
 from eval.tables import write_table
 
@@ -283,7 +283,7 @@ import pandas as pd
 from dalle.intake import take_in
 from dalle.joblog import job_log
 from dalle.manifest import open_pictures, prompts_of
-from eval.human.sheets import write_sheet
+from dalle.sheets import write_sheet
 with job_log("größe.log"):
     pictures = open_pictures("bilder", "captions.csv")
     take_in(pictures, prompts_of(pictures.rows), "pictures.parquet", "selection.parquet")
@@ -313,3 +313,12 @@ def test_neither_locale_nor_home_nor_umask_nor_the_letters_of_a_path_change_a_by
     assert "größe ≥ 貓" in odd["größe.log"].decode()
     modes = {name: (tmp_path / name / "pictures.parquet").stat().st_mode & 0o777 for name in ("usual", "größe データ")}
     assert modes == {"usual": 0o644, "größe データ": 0o600}
+
+
+def test_make_refuses_a_folder_whose_path_has_a_space(tmp_path: Path) -> None:
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b/Makefile").write_bytes((ROOT / "Makefile").read_bytes())
+    asked = ["make", "--dry-run", "run"]
+    ran = subprocess.run(asked, cwd=tmp_path / "a b", capture_output=True, text=True, check=False)
+    assert ran.returncode != 0
+    assert "cannot work in a folder whose path has a space" in ran.stderr

@@ -29,11 +29,11 @@ from dalle.gallery import Section, Tile, write_gallery
 from dalle.images import decode_picture, read_rows, write_archive
 from dalle.manifest import match, prompts_of, read_manifest
 from dalle.prompts import encode_cut, strange_words
+from dalle.sheets import FORMULA, write_sheet
 from dalle.tokenizer import Tokenizer, train_tokenizer
 from eval.human.exports import write_label_studio, write_mturk
 from eval.human.page import write_page
 from eval.human.questionnaire import load_questionnaire
-from eval.human.sheets import FORMULA, write_sheet
 from eval.human.votes import read_votes
 from workflow.benchmarks.human_panel import BOTH, pretended_study
 

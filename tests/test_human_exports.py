@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 import pytest
 
 from dalle.config.human import Human
+from dalle.sheets import disarmed, write_sheet
 from eval.human.exports import write_label_studio, write_mturk
 from eval.human.page import write_page
 from eval.human.questionnaire import load_questionnaire
-from eval.human.sheets import disarmed, write_sheet
 
 CAPTIONS = [
     'a "quoted" dog, and a comma',
@@ -21,6 +21,7 @@ CAPTIONS = [
     "=HYPERLINK(1)",
     "a cat 🐈 on a mat",
     "قطة على حصيرة",
+    '"a cat" - or "a dog"=b',
     "{{ 7 * 7 }} ${caption}",
 ]
 ROWS = [
@@ -40,9 +41,13 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "  =1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "  =1", "＝1", "＋1", "－1", "＠A1"])
 def test_a_formula_is_disarmed(text: str) -> None:
     assert disarmed(text) == "'" + text
+
+
+def test_a_formula_behind_a_semicolon_is_disarmed() -> None:
+    assert disarmed("a;=1; -2; b;c") == "a;'=1;' -2; b;c"
 
 
 @pytest.mark.parametrize("text", ["", "a = b", "two - three", "e-mail@example.org", "'quoted'", "🐈"])

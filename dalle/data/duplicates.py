@@ -27,6 +27,7 @@ from jaxtyping import Bool, Float32, Float64, Int64, UInt8, UInt64
 
 from dalle.images import Picture, iter_archive
 from dalle.provenance import atomic
+from dalle.sheets import write_sheet
 
 if TYPE_CHECKING:
     from dalle.config.data import Overlap
@@ -246,8 +247,7 @@ def write_overlap(
     pairs = pairs[["suite", *pairs.columns.drop("suite")]]
     with atomic(folder / "overlap.parquet") as temporary:
         pairs[["suite", "prompt_id", "overlap"]].to_parquet(temporary, index=False)
-    with atomic(folder / "overlap_pairs.csv") as temporary:
-        pairs.sort_values(["likeness", "cosine"], ascending=False).to_csv(temporary, index=False)
+    write_sheet(pairs.sort_values(["likeness", "cosine"], ascending=False), folder / "overlap_pairs.csv")
     write_contact_sheet(pairs, suites, training, settings.shown, sheet)
     _, times = np.unique(known.hashes[~known.is_flat, 0], return_counts=True)
     report = {

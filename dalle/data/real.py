@@ -19,6 +19,7 @@ from dalle.data.sources.doors import open_source
 from dalle.data.sources.table import Source, measured, some
 from dalle.provenance import atomic
 from dalle.seeding import seed_for
+from dalle.sheets import write_sheet
 
 if TYPE_CHECKING:
     from dalle.config.data import Photographs
@@ -170,8 +171,7 @@ def _other_prints(prompts: pd.DataFrame, pool: pd.DataFrame, seed: int) -> Itera
 
 
 def _write_prompts(prompts: pd.DataFrame, path: Path) -> None:
-    with atomic(path) as temporary:
-        prompts[["prompt_id", "image_id", "caption"]].to_csv(temporary, index=False)
+    write_sheet(prompts[["prompt_id", "image_id", "caption"]], path)
 
 
 def digest_of_ids(prompt_ids: pd.Series) -> str:

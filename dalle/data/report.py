@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dalle.provenance import atomic
+from dalle.sheets import write_sheet
 from dalle.tokenizer import Tokenizer
 
 COLUMNS = ["section", "item", "captions", "pictures", "value", "note"]
@@ -36,9 +37,9 @@ def write_data_report(
     lengths = num_tokens(Tokenizer(tokenizer), described["caption"].tolist())
     rows = [*_counts(report), *_sizes(captions), *_lengths(lengths, context), *_overlaps(overlap)]
     table = pd.DataFrame(rows, columns=COLUMNS).astype({"captions": "Int64", "pictures": "Int64"})
-    with atomic(out) as parquet, atomic(Path(out).with_suffix(".csv")) as csv:
-        table.to_parquet(parquet, index=False)
-        table.to_csv(csv, index=False)
+    with atomic(out) as temporary:
+        table.to_parquet(temporary, index=False)
+    write_sheet(table, Path(out).with_suffix(".csv"))
     pairs = pd.read_csv(folder / "overlap_pairs.csv")
     _draw(report, captions, lengths, context, pairs, overlap, figure)
 

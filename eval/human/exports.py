@@ -9,10 +9,11 @@ import json
 from pathlib import Path
 
 from dalle.config.human import Human
+from dalle.sheets import FORMULA, write_sheet
 from eval.human.page import template
 from eval.human.questionnaire import Question, Questionnaire
-from eval.human.sheets import write_sheet
 
+ENTITIES = {ord(char): f"&#{ord(char)};" for char in FORMULA if not char.isspace()}
 MTURK_COLUMNS = ["study", "task_id", "caption", "left_url", "right_url"]
 
 
@@ -69,4 +70,6 @@ def _url(settings: Human, image: str) -> str:
 
 
 def _as_html(text: str) -> str:
-    return "".join(char if ord(char) < 0x10000 else f"&#{ord(char)};" for char in html.escape(text))
+    """``text`` as HTML. Entities end in semicolons, where some spreadsheets begin a cell: formulas are entities too."""
+    escaped = html.escape(text).translate(ENTITIES)
+    return "".join(char if ord(char) < 0x10000 else f"&#{ord(char)};" for char in escaped)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from dalle.config.human import Panel
 from dalle.provenance import atomic
+from dalle.sheets import write_sheet
 from eval.human.comparison import (
     HISTOGRAM_COLUMNS,
     VERDICT_COLUMNS,
@@ -17,7 +18,6 @@ from eval.human.comparison import (
 )
 from eval.human.figure import plot_verdicts
 from eval.human.quality import RATER_COLUMNS
-from eval.human.sheets import write_sheet
 from eval.human.study import Study
 from eval.human.votes import REJECTED_COLUMNS
 from eval.human.words import in_words

@@ -21,12 +21,12 @@ import pandas as pd
 from PIL import Image
 
 from dalle.config.human import Human
+from dalle.sheets import write_sheet
 from eval.human.exports import write_label_studio, write_mturk
 from eval.human.page import write_page
 from eval.human.pictures import Contestant, label, rendered
 from eval.human.power import power_table
 from eval.human.questionnaire import Questionnaire
-from eval.human.sheets import write_sheet
 from eval.human.tasks import SIDES, Drawn, Pair, Task, draw_tasks
 
 TASK_COLUMNS = ["task_id", "prompt_id", "caption", "left_image", "right_image"]
