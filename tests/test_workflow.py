@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -159,6 +160,16 @@ def test_another_systems_pictures_are_taken_in_and_judged_beside_ours(finished: 
 def test_a_figure_is_drawn_anew_alone(finished: Path) -> None:
     append(finished / "eval/grids.py", "DARK = True")
     assert jobs(snakemake(finished, "--dry-run")) == {"sample_grid": 2, "reconstruction_grid": 1, **RECORDED}
+
+
+def test_snakemakes_own_report_has_every_result_with_its_caption(finished: Path) -> None:
+    snakemake(finished, "--report", "snakemake-report.zip")
+    with zipfile.ZipFile(finished / "snakemake-report.zip") as report:
+        names = {Path(name).name for name in report.namelist()}
+        page = "".join(report.read(name).decode() for name in report.namelist() if name.endswith((".html", ".js")))
+    figures = {"figure9", "candidates", "training", "human", "reconstructions", "samples_val", "samples_zeroshot"}
+    assert names >= {f"{figure}.png" for figure in figures} | {"report.html", "headline.txt"}
+    assert "The paper's figure 9" in page and "Suite zeroshot: the first captions" in page
 
 
 def test_a_config_file_stands_alone(finished: Path) -> None:
