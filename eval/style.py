@@ -105,7 +105,8 @@ def label_ends(axes: Axes, ends: Sequence[End]) -> None:
             va="center",
             size=9,
             color=end.look.ink,
-            arrowprops={"arrowstyle": "-", "color": end.look.colour, "lw": 0.8, "shrinkA": 1, "shrinkB": 4},
+            # To the middle of its left edge, or it would run through the names above or below.
+            arrowprops={"arrowstyle": "-", "color": end.look.colour, "lw": 0.8, "shrinkB": 4, "relpos": (0, 0.5)},
         )
 
 

@@ -41,6 +41,21 @@ def test_labels_of_lines_that_end_together_do_not_overlap():
     assert axes.get_window_extent().x1 < boxes[0].x0 < boxes[0].x1 <= figure.bbox.x1
 
 
+def test_no_leader_runs_through_a_name():
+    ends = [End(1, 0.5, "a rather long name", look_of(text)) for text in ("dvae", "real", "theirs", "dalle1", "dvae")]
+    with house_style():
+        figure = Figure(figsize=(5, 3.3), layout="constrained")
+        axes = figure.subplots()
+        axes.set_ylim(0, 1)
+        label_ends(axes, ends)
+        figure.draw_without_rendering()
+        names = [Text.get_window_extent(text) for text in axes.texts]
+        leaders = [text.arrow_patch.get_transform().transform_path(text.arrow_patch.get_path()) for text in axes.texts]
+    ways = np.concatenate([path.interpolated(100).vertices for path in leaders])
+    inside = [(ways > name.min).all(axis=1) & (ways < name.max).all(axis=1) for name in names]
+    assert not np.any(inside)
+
+
 def contrast(colour: str) -> float:
     """WCAG's contrast ratio against paper."""
     light = []
