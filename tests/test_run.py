@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,15 @@ rule bad:
     log: "bad.log"
     shell: "echo 'the reason' > {log}; test -e mended && touch {output}"
 """
+SLOW = """
+rule all:
+    input: "a.txt", "b.txt"
+
+rule slow:
+    output: "{name}.txt"
+    log: "results/tiny/logs/{name}.log"
+    shell: "sleep 1; touch {output} {log}"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +59,7 @@ def run(folder: Path) -> subprocess.CompletedProcess:
     return subprocess.run(asked, cwd=folder, env=surroundings(), capture_output=True, text=True, check=False)
 
 
-def run_in_terminal(folder: Path, **more: str) -> str:
+def run_in_terminal(folder: Path, status: int = 1, **more: str) -> str:
     """What a terminal gets, escape sequences and all."""
     ours, theirs = pty.openpty()
     asked = [sys.executable, "-m", "workflow.run", "--cores", "1"]
@@ -62,7 +72,7 @@ def run_in_terminal(folder: Path, **more: str) -> str:
             except OSError:  # the other end is closed
                 break
     os.close(ours)
-    assert running.returncode == 1
+    assert running.returncode == status
     return said.decode()
 
 
@@ -90,6 +100,16 @@ def test_a_terminal_gets_colours_unless_it_wants_none(tmp_path: Path):
     (tmp_path / "good.txt").unlink()
     plain = run_in_terminal(tmp_path, NO_COLOR="1")
     assert "bad failed" in plain and "\x1b[1;31m" not in plain and ";31m" not in plain
+
+
+def test_a_live_view_says_how_long_the_whole_still_takes_once_its_rules_are_known(tmp_path: Path):
+    (tmp_path / "Snakefile").write_text(SLOW)
+    first = run_in_terminal(tmp_path, status=0)
+    assert re.search(r"0/3  done in [\d:]+, running:", first) and not re.search(r"0/3 [^\n]+ left, running", first)
+    assert re.search(r"1/3  done in [\d:]+, about [\d:]+ left, running:", first)  # it takes the second for the first
+    (tmp_path / "a.txt").unlink()
+    (tmp_path / "b.txt").unlink()
+    assert re.search(r"0/3  done in [\d:]+, about [\d:]+ left, running:", run_in_terminal(tmp_path, status=0))
 
 
 def test_a_missing_configfile_is_one_line_that_names_those_there(monkeypatch: pytest.MonkeyPatch):

@@ -8,6 +8,7 @@ import atexit
 import re
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from logging import WARNING, LogRecord
 from pathlib import Path
@@ -19,6 +20,10 @@ from snakemake.common import NOTHING_TO_BE_DONE_MSG
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from snakemake_logger_plugin_calm.pace import Pace, read_pace
+
+SHIPPED = Path(__file__).parent  # has the pace of the default experiment on two cores, for its first run
+LEARNT = Path(".snakemake/pace")  # has those of the runs in this folder
 TAIL = 12  # lines of a log that tell of a failure
 END = 4096  # bytes of a log in which its last lines are looked for
 NEWS = re.compile(r"loss +\S+|[\d.,]+[kM]? ?[\w ]+/s\b")  # in a line of progress: what has come of it, and how fast
@@ -74,6 +79,11 @@ def left(line: str) -> str:
     return f"{found[1] or found[2]} left" if found else ""
 
 
+def experiment_of(log: Path | None) -> str:
+    """The folder in which ``logs`` lies: ``scenes`` of results/scenes/logs/prior.log; nothing if there is none."""
+    return next((folder.parent.name for folder in (log.parents if log else ()) if folder.name == "logs"), "")
+
+
 def clock(seconds: float) -> str:
     """``0:07``, ``10:54``, ``2:03:00``."""
     minutes, rest = divmod(round(seconds), 60)
@@ -93,6 +103,7 @@ class LogHandler(LogHandlerBase):
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.running: dict[int, Running] = {}
         self.done = self.total = 0
+        self.experiment, self.pace = "", Pace({})
         self.started = time.monotonic()
         self.live = Live(
             get_renderable=self.view,
@@ -108,12 +119,14 @@ class LogHandler(LogHandlerBase):
         event, facts = getattr(record, "event", None), vars(record)
         if event == LogEvent.RUN_INFO:
             self.total = facts["stats"].get("total", 0)
+            self.pace.left.update({rule: number for rule, number in facts["stats"].items() if rule != "total"})
             if self.console.is_terminal:
                 self.live.start()
         elif event == LogEvent.JOB_INFO:
             name = " ".join([facts["rule_name"], *map(str, dict(facts["wildcards"]).values())])
             log = Path(facts["log"][0]) if facts["log"] else None
             self.running.setdefault(facts["jobid"], Running(name, log))  # it is told again when the job fails
+            self.remember(experiment_of(log))
         elif event == LogEvent.JOB_FINISHED:
             self.finish(facts["job_id"])
         elif event == LogEvent.JOB_ERROR:
@@ -123,10 +136,19 @@ class LogHandler(LogHandlerBase):
         elif record.levelno >= WARNING or record.msg == NOTHING_TO_BE_DONE_MSG:
             self.console.print(Text(str(record.getMessage()), "red" if record.levelno > WARNING else ""))
 
+    def remember(self, experiment: str) -> None:
+        """Once it is known whose run it is: what its rules took before."""
+        if experiment and not self.experiment:
+            self.experiment, left = experiment, self.pace.left
+            self.pace = read_pace(folder / f"{experiment}.json" for folder in (LEARNT, SHIPPED))
+            self.pace.left = left
+
     def finish(self, jobid: int) -> None:
         """One line: which job, how long it took, what came of it."""
         job = self.running.pop(jobid, None)
         self.done += 1
+        if job is not None:
+            self.pace.finish(job.name.split()[0], job.seconds())
         if job is not None and job.log is not None:  # a rule without one only gathers
             said = outcome("".join(last_lines(job.log)), job.name.split()[0])
             line = f"{self.done:>4}/{self.total}  {job.name:<36} {clock(job.seconds()):>7}   {said}"
@@ -144,15 +166,25 @@ class LogHandler(LogHandlerBase):
 
     def view(self) -> Group:
         """What is running now, a line each, and how far the whole is."""
-        rows = [Text(f"{self.done:>4}/{self.total}  done in {clock(time.monotonic() - self.started)}, running:", "dim")]
-        for job in list(self.running.values()):
+        jobs = list(self.running.values())
+        rest = self.pace.time_left((job.name.split()[0], job.seconds()) for job in jobs)
+        whole = f"done in {clock(self.wall())}" + (f", about {clock(rest)} left" if rest is not None else "")
+        rows = [Text(f"{self.done:>4}/{self.total}  {whole}, running:", "dim")]
+        for job in jobs:
             line = "".join(last_lines(job.log))
             parts = [f"{'':>4}{'':{len(str(self.total))}}   {job.name:<36} {clock(job.seconds()):>7}"]
             rows.append(Text("   ".join([*parts, *filter(None, (share(line), left(line), news(line)))]), "dim"))
         return Group(*rows)
 
+    def wall(self) -> float:
+        """Seconds since the run began."""
+        return time.monotonic() - self.started
+
     def close(self) -> None:
         """The live view goes, the lines stay."""
         if self.live.is_started:
             self.live.stop()
+        if self.experiment:
+            with suppress(OSError):  # a full disk has been said, and a guess is not worth a word
+                self.pace.save(LEARNT / f"{self.experiment}.json", self.wall())
         super().close()
