@@ -20,8 +20,9 @@ from eval.report.drawings import read_svg
 from eval.report.page import Files, write_report
 from eval.report.pictures import LARGEST, tile
 from eval.style import house_style, save_figure
+from workflow.screenshots import GAP, PROGRAMS, Screen, take
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+CHROMIUM = next(filter(None, map(shutil.which, PROGRAMS)), None)
 HOSTILE = '<script>alert("x")</script> & <img src=http://example.org/x.png>'
 CAPTIONS = [HOSTILE, "a red ring", "two blue squares", "a green circle"]
 SETTINGS = {"experiment": "tiny", "seed": 0, "sampling": {"n_candidates": [1, 2]}}
@@ -326,3 +327,11 @@ def test_it_prints_on_white_with_everything_unfolded(page: Page) -> None:
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.locator("details:not([open])").count() == 0
+
+
+def test_screenshots_show_a_page_by_day_and_by_night(browser: Browser, files: Files, tmp_path: Path) -> None:
+    write_report(files, SETTINGS, tmp_path / "report.html")
+    picture = take(browser, tmp_path / "report.html", Screen(380, 500, ("results", "samples"), 1000))
+    assert picture.size == (2 * 380 + GAP, 500)
+    day, night = (max(picture.crop((x, 0, x + 380, 500)).getcolors(10**6))[1] for x in (0, 380 + GAP))
+    assert min(day) > 240 and max(night) < 40
