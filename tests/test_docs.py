@@ -21,7 +21,7 @@ from eval.__main__ import parser as eval_parser
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PARSERS = {"dalle": dalle.__main__.parser, "eval": eval_parser}
 MODULES = {"pytest", "venv", *(f"workflow.benchmarks.{path.stem}" for path in (ROOT / "workflow/benchmarks").glob("*"))}
-MODULES |= {workflow.torture.__name__, "workflow.readme"}
+MODULES |= {workflow.torture.__name__, "workflow.readme", "workflow.run", "workflow.completion", "workflow.screenshots"}
 OTHERS = {"conda", "find", "git", "mlflow", "sbatch", "sha256sum", "sinfo", "squeue", "touch", "xdg-open", "python3"}
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
 
@@ -96,6 +96,15 @@ def test_every_config_is_allowed(text: str) -> None:
 def test_every_link_and_picture_is_there(path: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)[^)]*\)", path.read_text(encoding="utf-8"))
     assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("package", ["dalle", "eval"])
+def test_the_map_names_every_room(package: str) -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    (table,) = re.findall(rf"^\| `{package}/` \|.*?(?=\n\n)", text, flags=re.MULTILINE | re.DOTALL)
+    named = set(re.findall(r"`([\w/]+)`", "\n".join(line.split("|")[1] for line in table.splitlines()[2:])))
+    rooms = {path.stem + "/" * path.is_dir() for path in (ROOT / package).iterdir() if not path.stem.startswith("__")}
+    assert named == rooms | {"__main__"}
 
 
 def test_the_notebook_runs(smoke: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

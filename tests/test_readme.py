@@ -15,6 +15,7 @@ COMMANDS = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
 QUOTED = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", README, flags=re.DOTALL))
 LANDS = README.partition("## What lands where")[2].partition("\n## ")[0]
 PLACES = re.findall(r"^\| (`.+?) \|", LANDS, flags=re.MULTILINE)  # first column
+OWN = {"mine.yaml"}  # the reader writes it
 FILE = r"(?<![\w/.{*-])[\w./-]+\.(?:py|yaml|yml|md|toml|lock)\b"
 
 
@@ -32,7 +33,7 @@ def test_every_make_target_exists():
     )
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(FILE, README))))
+@pytest.mark.parametrize("name", sorted(set(re.findall(FILE, README)) - OWN))
 def test_every_file_exists(name):
     assert (ROOT / name).is_file()
 
