@@ -3,6 +3,7 @@ models of a results folder. ``verify RESULTS``: whether the folder still is what
 what an experiment costs. ``import-dvae ENCODER DECODER FOLDER``: OpenAI's dVAE as ours.
 """
 
+# PYTHON_ARGCOMPLETE_OK
 import argparse
 import os
 import sys
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
+
+import argcomplete
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -122,7 +125,9 @@ def _add_files(command: argparse.ArgumentParser, out: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0, or 1 after a line, or a table, that says what is wrong."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    asked = parser().parse_args(arguments)
+    commands = parser()
+    argcomplete.autocomplete(commands)  # in a shell that asks what could come next; else nothing
+    asked = commands.parse_args(arguments)
     try:
         if asked.command == "verify":
             return 0 if verify(asked) else 1

@@ -1,10 +1,13 @@
 """``python -m eval score FOLDER …``: one judgement. ``python -m eval doctor``: is this installation right?"""
 
+# PYTHON_ARGCOMPLETE_OK
 import argparse
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+import argcomplete
 
 EXAMPLES = {
     "score": "python -m eval score samples --captions captions.csv --reference photos --protocol fid.tf-compat@1",
@@ -39,7 +42,9 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0, or 1 after a line that says what is wrong."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    asked = parser().parse_args(arguments)
+    commands = parser()
+    argcomplete.autocomplete(commands)  # in a shell that asks what could come next; else nothing
+    asked = commands.parse_args(arguments)
     try:
         return {"score": score, "doctor": doctor}[asked.command](asked)
     except (ValueError, OSError) as error:

@@ -21,7 +21,7 @@ from eval.__main__ import parser as eval_parser
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PARSERS = {"dalle": dalle.__main__.parser, "eval": eval_parser}
 MODULES = {"pytest", "venv", *(f"workflow.benchmarks.{path.stem}" for path in (ROOT / "workflow/benchmarks").glob("*"))}
-MODULES |= {workflow.torture.__name__, "workflow.readme", "workflow.run", "workflow.completion", "workflow.screenshots"}
+MODULES |= {workflow.torture.__name__, "workflow.readme", "workflow.run", "workflow.screenshots"}
 OTHERS = {"conda", "find", "git", "mlflow", "sbatch", "sha256sum", "sinfo", "squeue", "touch", "xdg-open", "python3"}
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
 
