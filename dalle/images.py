@@ -6,6 +6,7 @@ may have several sizes.
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -192,7 +193,7 @@ def read_archive(path: str | Path) -> tuple[pd.DataFrame, UInt8[np.ndarray, "n h
     Raises ValueError for a file that is no archive or has no row, and names the row whose picture cannot be read.
     """
     table = _read(path, [*ROW_COLUMNS, "image"])
-    pictures = _decode(table["image"], path)
+    pictures = [_decode(cell, f"{path}, row {number}") for number, cell in enumerate(table["image"])]
     sizes = sorted({picture.shape for picture in pictures})
     if len(sizes) != 1:
         raise ValueError(
@@ -201,32 +202,30 @@ def read_archive(path: str | Path) -> tuple[pd.DataFrame, UInt8[np.ndarray, "n h
     return table[ROW_COLUMNS], np.stack(pictures)
 
 
-def iter_archive(path: str | Path, batch: int) -> Iterator[tuple[pd.DataFrame, list[Picture]]]:
+def iter_archive(path: str | Path, batch: int, workers: int = 1) -> Iterator[tuple[pd.DataFrame, list[Picture]]]:
     """Rows and pictures of an archive, at most ``batch`` at a time, in its order; never more is held in memory.
 
-    The rows have the column ``lossy`` too. Raises ValueError as :func:`read_archive`, but sizes may differ.
+    The rows have the column ``lossy`` too. ``workers`` are the threads that decode: Pillow lets others run meanwhile.
+    Raises ValueError as :func:`read_archive`, but sizes may differ.
     """
     import pyarrow.parquet as pq
 
     start = 0
     _columns(path, [*ROW_COLUMNS, "image"])
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path) as file, ThreadPoolExecutor(workers) as pool:
         for part in file.iter_batches(batch):
             table = part.to_pandas()
             lossy = table.get("lossy", False)  # archives of before this column hold pictures that never were lossy
-            yield table[ROW_COLUMNS].assign(lossy=lossy), _decode(table["image"], path, start)
+            names = [f"{path}, row {number}" for number in range(start, start + len(table))]
+            yield table[ROW_COLUMNS].assign(lossy=lossy), list(pool.map(_decode, table["image"], names))
             start += len(table)
 
 
-def _decode(cells: pd.Series, path: str | Path, start: int = 0) -> list[Picture]:
-    """The pictures of an archive's column ``image``, the first of which stands in row ``start``."""
-    pictures = []
-    for number, cell in enumerate(cells, start):
-        name = f"{path}, row {number}"
-        if not isinstance(cell, dict) or not isinstance(cell.get("bytes"), bytes):
-            raise ValueError(f"{name}: the picture cannot be read (it has no bytes)")
-        pictures.append(decode_picture(cell["bytes"], name)[0])
-    return pictures
+def _decode(cell: object, name: str) -> Picture:
+    """The picture of a cell of an archive's column ``image``."""
+    if not isinstance(cell, dict) or not isinstance(cell.get("bytes"), bytes):
+        raise ValueError(f"{name}: the picture cannot be read (it has no bytes)")
+    return decode_picture(cell["bytes"], name)[0]
 
 
 def _read(path: str | Path, columns: list[str]) -> pd.DataFrame:

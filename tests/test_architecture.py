@@ -18,7 +18,7 @@ DALLE_ROWS = [
     {"receipts"},
     {"joblog"},
     {"images"},
-    {"manifest"},
+    {"manifest", "mapped"},
     {"gallery", "intake", "tokenizer"},
     {"data", "prompts"},
     {"models"},

@@ -17,7 +17,7 @@ from dalle.images import to_uint8, write_archive
 from dalle.models.dvae import decode_codes, encode_pictures, load_dvae, make_dvae, together
 from dalle.models.import_dvae import import_published
 from dalle.models.published_dvae import PublishedDVAE
-from dalle.systems.dvae import DVAEStage, mirrored, reconstruction
+from dalle.systems.dvae import DVAEStage, mirrored, reconstruction, warn_of_collapse
 from dalle.training.dvae import train_dvae
 
 TINY = DVAE(
@@ -91,7 +91,7 @@ def test_imported_weights_are_taken_as_they_are(pictures, imported, tmp_path):
 
 def test_weights_that_do_not_fit_are_refused(pictures, imported, tmp_path):
     for settings, says in (
-        (given(imported, codes=24), "dvae.codes: 24; those of .* are 512"),
+        (given(imported, codes=24), "dvae.codes: 24; allowed is 512, which .* has"),
         (
             given(tmp_path / "none"),
             "none: no dVAE was imported here; `python -m dalle import-dvae` writes such a folder",
@@ -132,10 +132,19 @@ def test_settings_come_through_a_rule_as_they_were(imported):
 
 
 def test_a_collapse_is_warned_of(pictures, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("dalle.training.dvae.COLLAPSED", 1.0)
-    once = TINY.model_copy(update={"optimisation": Optimisation(steps=1, batch_size=8)})
+    monkeypatch.setattr("dalle.systems.dvae.COLLAPSED", 1.0)
+    once = TINY.model_copy(update={"optimisation": Optimisation(steps=2, batch_size=8, validate_every=1)})
     train_dvae([pictures[1]], tmp_path, once, 0)
-    assert "the codebook has collapsed" in caplog.text
+    assert caplog.text.count("the codebook has collapsed") == 3  # while it learns, and of what is kept
+
+
+@pytest.mark.parametrize(("used", "warned"), [(3, False), (2, True)])
+def test_few_cells_cannot_have_many_codes(used, warned, caplog):
+    """Of 8,192 codes four pictures of 16 cells can have 64, and a 32nd of that is 2."""
+    with torch.device("meta"):
+        model = PublishedDVAE()
+    warn_of_collapse(model, used / 8192, torch.empty(4, 3, 32, 32, dtype=torch.uint8))
+    assert bool(caplog.text) == warned
 
 
 def test_reconstruction_is_counted_and_measured_by_hand(pictures):

@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
+from dalle.mapped import Mapped
 from dalle.models.dvae import DiscreteVAE
 from dalle.models.likelihood import squeeze
 
@@ -24,7 +25,7 @@ ROUGH = 128  # clusters of the first, rough pass
 
 
 @torch.no_grad()
-def start_from_patches(model: DiscreteVAE, pixels: UInt8[Tensor, "pictures 3 h w"], seed: int) -> None:
+def start_from_patches(model: DiscreteVAE, pixels: UInt8[Tensor, "pictures 3 h w"] | Mapped, seed: int) -> None:
     """Every code of ``model`` begins as a patch: the encoder finds the nearest one, the decoder lays it.
 
     Raises ValueError for fewer patches than codes.
@@ -46,7 +47,7 @@ def perceived(patches: Float[Tensor, "n dim"], brightness: float = BRIGHTNESS) -
 
 
 def kmeans_patches(
-    pixels: UInt8[Tensor, "pictures 3 h w"], downsample: int, num: int, seed: int
+    pixels: UInt8[Tensor, "pictures 3 h w"] | Mapped, downsample: int, num: int, seed: int
 ) -> Float[Tensor, "num dim"]:
     """``num`` patches, as logits of squeezed pixels [3·f²], that stand for all patches of the pictures.
 

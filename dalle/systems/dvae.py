@@ -1,5 +1,6 @@
 """The first stage: the dVAE, the pictures it learns from, and the paper's relaxed objective (§2.1, §A.2)."""
 
+import logging
 from math import inf, log10
 
 import torch
@@ -7,29 +8,35 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from dalle.config.models import DVAE
+from dalle.mapped import Mapped
 from dalle.models.dvae import AnyDVAE, together
 from dalle.models.likelihood import gumbel_softmax, kl_to_uniform, logit_laplace
 from dalle.systems.schedule import remaining
 from dalle.systems.stage import Stage
 
+LOG = logging.getLogger(__name__)
 KL_WARMUP = 0.1  # share of the updates in which the KL weight grows from 0, where no number of updates is set
 JUDGED = 64  # pictures whose reconstruction is looked at while the dVAE learns
+COLLAPSED = 1 / 32  # of the codes that could be in use, and fewer
+Pictures = UInt8[Tensor, "pictures 3 h w"] | Mapped
 
 
 class DVAEStage(Stage):
-    """Pictures, and minus their evidence lower bound with relaxed codes, in nats a subpixel."""
+    """Pictures, and minus their evidence lower bound with relaxed codes, in nats a subpixel.
 
-    def __init__(self, model: AnyDVAE, pixels: UInt8[Tensor, "pictures 3 h w"], settings: DVAE) -> None:
+    ``pixels`` stay where they are, in memory or on the disk; what an update learns from goes to the model's device.
+    """
+
+    def __init__(self, model: AnyDVAE, pixels: Pictures, settings: DVAE) -> None:
         super().__init__()
-        self.model, self.settings = model, settings
+        self.model, self.pixels, self.settings = model, pixels, settings
         self.examples, self.validated = len(pixels), min(JUDGED, len(pixels))
-        self.register_buffer("pixels", pixels, persistent=False)
 
     def forward(
         self, indices: Int64[Tensor, " batch"], step: int, generator: torch.Generator
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """Negative log-likelihood + β/(3f²) · KL a cell, f² pixels to a cell: both are nats a subpixel (paper §A.2)."""
-        images = self.pixels[indices].float() / 255
+        images = self.pixels[indices.cpu()].to(indices.device).float() / 255
         if self.settings.augmentation == "paper":
             images = mirrored(images, generator)
         logits = self.model.logits(images)
@@ -45,9 +52,12 @@ class DVAEStage(Stage):
 
         The dVAE learns from these, too: it has no others, and what it can do wrong is not to learn by heart.
         """
-        facts = reconstruction(self.model, self.pixels[: self.validated])
+        device = next(self.model.parameters()).device
+        pixels = self.pixels[: self.validated].to(device)
+        facts = reconstruction(self.model, pixels)
+        warn_of_collapse(self.model, facts["usage"], pixels)
         facts = {"loss": 10 ** (-facts["psnr"] / 10)} | facts
-        return {what: torch.tensor(value, device=self.pixels.device) for what, value in facts.items()}
+        return {what: torch.tensor(value, device=device) for what, value in facts.items()}
 
 
 def mirrored(images: Float[Tensor, "b 3 h w"], generator: torch.Generator) -> Float[Tensor, "b 3 h w"]:
@@ -95,3 +105,17 @@ def reconstruction(model: AnyDVAE, pixels: UInt8[Tensor, "pictures 3 h w"]) -> d
         "usage": float((counts > 0).float().mean()),
         "perplexity": float(evenness(counts)),
     }
+
+
+def warn_of_collapse(model: AnyDVAE, usage: float, pixels: UInt8[Tensor, "pictures 3 h w"]) -> None:
+    """A warning where few of the codes that so many cells can have are in use; ``usage`` is the share of all codes."""
+    cells = len(pixels) * (pixels.shape[2] // model.downsample) * (pixels.shape[3] // model.downsample)
+    used = round(usage * model.num_codes)
+    if used <= COLLAPSED * min(cells, model.num_codes):
+        LOG.warning(
+            "dvae: the codebook has collapsed: %d of %d codes are in use in %d pictures; raise kl_weight, let the "
+            "temperature fall more slowly or, with architecture: patches, start from k-means",
+            used,
+            model.num_codes,
+            len(pixels),
+        )

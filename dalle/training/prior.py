@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt16
+from jaxtyping import Int32
 
 from dalle.config.models import Prior
 from dalle.images import read_rows
+from dalle.mapped import Mapped
 from dalle.models.transformer import Transformer, prior_shape, write_shape
 from dalle.provenance import atomic
 from dalle.seeding import seed_for
@@ -38,17 +39,16 @@ def train_prior(
     from safetensors.torch import save_file
 
     folder, words = Path(folder), Tokenizer(tokenizer)
-    pairs = [_read_pairs(*files, codes_k) for files in zip(archives, codes, strict=True)]
-    captions = [caption for some, _ in pairs for caption in some]
-    grids = _joined([some for _, some in pairs])
+    captions = [caption for files in zip(archives, codes, strict=True) for caption in _captions(*files, codes_k)]
+    grids = Mapped(codes)
     torch.manual_seed(seed_for(seed, "prior", "start"))
     shape = prior_shape(settings, context, words.vocab_size, grids.shape[-1], codes_k)
     model = Transformer(shape, settings.attention)
-    flat = torch.from_numpy(grids.reshape(len(grids), -1))
-    seen = len(flat) - min(HELD_OUT, len(flat) // 20)
+    seen = len(grids) - min(HELD_OUT, len(grids) // 20)
     text = torch.from_numpy(_encode(words, captions[:seen], shape.text_context, seed))
-    held_out = torch.from_numpy(words.encode(captions[seen:], shape.text_context))
-    stage = PriorStage(model, text, flat[:seen], settings.text_loss, (held_out, flat[seen:]))
+    held_out = torch.from_numpy(words.encode(captions[seen:], shape.text_context).astype(np.int32))
+    kept = held_out, grids.part(seen, len(grids))
+    stage = PriorStage(model, text, grids.part(0, seen), settings.text_loss, kept)
 
     weights = fit(stage, settings.optimisation, seed, folder / "checkpoint.pt", folder / "log.csv", "prior")
     model.cpu().load_state_dict(weights)
@@ -57,29 +57,24 @@ def train_prior(
         save_file(weights, temporary)
 
 
-def _read_pairs(
-    archive: str | Path, codes: str | Path, codes_k: int
-) -> tuple[list[str], UInt16[np.ndarray, "pairs grid grid"]]:
-    captions = read_rows(archive)["caption"].tolist()
-    grids = np.load(codes, mmap_mode="c")  # mapped, not read: "r" would do, but PyTorch warns of what is read-only
-    if len(captions) != len(grids) or grids.max() >= codes_k:
+def _captions(archive: str | Path, codes: str | Path, codes_k: int) -> list[str]:
+    """Those of an archive, to which ``codes`` must belong."""
+    captions, grids = read_rows(archive)["caption"].tolist(), np.load(codes, mmap_mode="r")
+    highest = int(grids.max(initial=0))
+    if len(captions) != len(grids) or highest >= codes_k:
         raise ValueError(
-            f"{codes}: {len(grids)} grids with codes up to {grids.max()} for the {len(captions)} captions of {archive} "
-            f"and dvae.codes = {codes_k}"
+            f"{codes}: {len(grids)} grids with codes up to {highest} for the {len(captions)} captions of {archive} "
+            f"and dvae.codes = {codes_k}; allowed are as many grids as captions, and codes below dvae.codes"
         )
-    return captions, grids
+    return captions
 
 
-def _joined(parts: list[UInt16[np.ndarray, "_ grid grid"]]) -> UInt16[np.ndarray, "pairs grid grid"]:
-    """All of them in one array; a single one stays where it is, on the disk."""
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def _encode(words: Tokenizer, captions: list[str], context: int, seed: int) -> Int64[np.ndarray, "versions pairs text"]:
+def _encode(words: Tokenizer, captions: list[str], context: int, seed: int) -> Int32[np.ndarray, "versions pairs text"]:
     if words.dropout == 0:
-        return words.encode(captions, context)[None]
+        return words.encode(captions, context)[None].astype(np.int32)
     generator = np.random.default_rng(seed_for(seed, "prior", "bpe-dropout"))
-    return np.stack([words.encode(captions, context, generator) for _ in range(VERSIONS)])
+    versions = (words.encode(captions, context, generator) for _ in range(VERSIONS))
+    return np.stack([version.astype(np.int32) for version in versions])
 
 
 @torch.no_grad()
