@@ -41,6 +41,27 @@ def test_oracle_values_and_gradients_are_those_of_dense_attention(
         torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("autocast", [False, True])
+def test_oracle_in_bfloat16_values_and_gradients_are_as_near_as_bfloat16_is(kind, autocast):
+    """On a CPU by another road than in float32: plain products, whose weights stay bfloat16 under autocast, too."""
+    inputs = torch.randn(3, 2, 2, 10 + 256 - 1, 16, generator=torch.Generator().manual_seed(0)).bfloat16().unbind()
+    shape = (10, 16, 5)
+    kept = []
+    with (
+        torch.autocast("cpu", torch.bfloat16, enabled=autocast),
+        torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor: kept.append(tensor.dtype) or tensor, lambda given: given
+        ),
+    ):
+        ours = values_and_gradients(attend, kind, inputs, *shape)
+    expected = values_and_gradients(dense, kind, [each.double() for each in inputs], *shape)
+    for one, other in zip(ours, expected, strict=True):
+        assert one.dtype == torch.bfloat16
+        assert (one.double() - other).norm() < 0.02 * other.norm()
+    assert set(kept) <= {torch.bfloat16, torch.bool, torch.float32} and kept.count(torch.float32) <= 1  # the test's own
+
+
 @pytest.mark.parametrize(("grid", "conv_kernel"), [(4, 3), (13, 11), (32, 11)])
 def test_oracle_a_mask_that_does_not_wrap_gives_what_dense_attention_gives(grid, conv_kernel):
     inputs = torch.randn(3, 1, 2, 6 + grid * grid, 8, generator=torch.Generator().manual_seed(0)).unbind()
