@@ -1,8 +1,8 @@
 """Captions as numbers: byte-pair encoding of lower-cased text, filled to a fixed context (paper §2.2).
 
-A piece is a run of the letters a–z together with the space before it, or any other single character: digits and
-punctuation are never merged, as in the paper. (There the space stood alone, too; here it belongs to the word that
-follows, which halves the context a caption needs.) A character that no training caption has becomes ``[unk]``.
+A piece is a run of the letters a–z, or any other single character: digits and punctuation are never merged, as in the
+paper. There the space stood alone, too (``spaces: alone``); with ``joined`` it belongs to the word that follows, which
+halves the context a caption needs. A character that no training caption has becomes ``[unk]``.
 """
 
 from functools import cached_property
@@ -29,16 +29,11 @@ def train_tokenizer(train: str | Path, out: str | Path, settings: TokenizerSetti
     if ``settings.vocab_size`` does not even hold the single characters.
     """
     bpe = tokenizers.Tokenizer(models.BPE(unk_token=UNKNOWN))
-    bpe.normalizer = normalizers.Sequence(
-        [
-            normalizers.Lowercase(),
-            normalizers.Strip(),
-            normalizers.Replace(Regex(r"\s+"), SPACE),
-            normalizers.Prepend(SPACE),
-        ]
-    )
-    bpe.pre_tokenizer = pre_tokenizers.Split(Regex(f"{SPACE}?[a-z]+|[^a-z]"), "isolated")
-    bpe.decoder = decoders.Metaspace(SPACE)
+    clean = [normalizers.Lowercase(), normalizers.Strip(), normalizers.Replace(Regex(r"\s+"), SPACE)]
+    joined = settings.spaces == "joined"
+    bpe.normalizer = normalizers.Sequence([*clean, normalizers.Prepend(SPACE)] if joined else clean)
+    bpe.pre_tokenizer = pre_tokenizers.Split(Regex(f"{SPACE}?[a-z]+|[^a-z]" if joined else "[a-z]+|[^a-z]"), "isolated")
+    bpe.decoder = decoders.Metaspace(SPACE, prepend_scheme="always" if joined else "never")
     trainer = trainers.BpeTrainer(vocab_size=settings.vocab_size, special_tokens=[UNKNOWN], show_progress=False)
     bpe.train_from_iterator(read_rows(train)["caption"], trainer)
     if bpe.get_vocab_size() > settings.vocab_size:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from dalle.config.models import DVAE, Prior
 from dalle.config.training import Optimisation, Plateau
 from dalle.systems.schedule import remaining
 from dalle.training.schedule import PlateauWatch, learning_rate
@@ -69,6 +70,8 @@ def test_a_negative_loss_has_to_fall_too() -> None:
         ({"decay": "constant", "last_share": 0.5}, "last_share: is of no use with decay 'constant'"),
         ({"decay": "cosine", "plateau": {"most": 1}}, "plateau: is of no use with decay 'cosine'"),
         ({"scaling": "global"}, "scaling: is of no use with precision 'float32'; 'fp16' has it"),
+        ({"betas": (0.9, 1.0)}, "less than 1"),
+        ({"ema": 1.0}, "less than 1"),
         ({"decay_updates": 5}, "decay_updates: 5 is not more than warmup = 10"),
         ({"distributed": {"shards": 2}}, "shards: 2 is of no use with kind 'ddp'"),
         ({"optimiser": "muon", "distributed": {"kind": "fsdp"}}, "muon needs whole matrices"),
@@ -78,3 +81,11 @@ def test_a_negative_loss_has_to_fall_too() -> None:
 def test_a_setting_that_nobody_would_use_is_refused(values: dict, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         other(**values)
+
+
+def test_a_second_cosine_is_for_what_follows_one() -> None:
+    """The dVAE's τ and β do so whatever its step size does."""
+    constant = Optimisation(steps=3, decay="constant", cosine="quarter")
+    assert DVAE(optimisation=constant).optimisation.cosine == "quarter"
+    with pytest.raises(ValueError, match="cosine: is of no use with decay 'constant'; 'cosine' has it"):
+        Prior(optimisation=constant)

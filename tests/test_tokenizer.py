@@ -45,6 +45,15 @@ def test_digits_and_punctuation_are_never_merged(words):
     assert all(token.lstrip("▁").isalpha() or token == "▁" for token in merged)
 
 
+def test_a_space_alone_is_a_token_and_never_merged(tmp_path):
+    """As the paper's author said: what is not a–z is split off, the space too."""
+    alone = learn(tmp_path, spaces="alone")
+    assert [token for token in alone.bpe.get_vocab() if "▁" in token] == ["▁"]
+    assert alone.bpe.encode("A red, red circle").tokens == ["a", "▁", "red", ",", "▁", "red", "▁", "circle"]
+    assert alone.decode(alone.encode(CAPTIONS, 60)) == [caption.lower() for caption in CAPTIONS]
+    assert np.array_equal(alone.encode(CAPTIONS, 60, np.random.default_rng(0)), alone.encode(CAPTIONS, 60))
+
+
 def test_each_empty_position_has_its_own_pad(words):
     first, second = words.encode(["red", "red red red"], 5) - words.vocab_size
     assert first[1:].tolist() == [1, 2, 3, 4]

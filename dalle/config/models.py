@@ -1,8 +1,8 @@
 """What is trained. A default that departs from the paper says so."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from dalle.config.settings import Above0, Positive, PowerOfTwo, Settings, Share
 from dalle.config.training import Optimisation
@@ -14,6 +14,11 @@ class Tokenizer(Settings):
     vocab_size: Positive = Field(256, description="text tokens, specials included (paper: 16,384)")
     context: Positive = Field(
         16, description="text positions; shorter captions are filled with one learnt pad a position (paper: 256)"
+    )
+    spaces: Literal["joined", "alone"] = Field(
+        "joined",
+        description="a space belongs to the word behind it, or is a token by itself (paper: alone; joined halves the "
+        "positions that a caption needs)",
     )
     dropout: Share = Field(
         0.0, description="BPE dropout in training (paper: 0.1; the scenes have some 40 words, all frequent)"
@@ -86,6 +91,13 @@ class DVAE(Settings):
         return self
 
 
+def cosine_is_used(optimisation: Optimisation) -> Optimisation:
+    """Of a stage in which nothing but the step size follows a cosine. (The dVAE's τ and β do, too.)"""
+    if optimisation.decay != "cosine" and optimisation.cosine != "half":
+        raise ValueError(f"cosine: is of no use with decay {optimisation.decay!r}; 'cosine' has it")
+    return optimisation
+
+
 PUBLISHED = ("code_width", "weights")
 SHAPE = ("width", "blocks", "code_width")  # with weights it stands in their model.json
 TRAINING = ("temperature", "temperature_updates", "kl_weight", "kl_updates", "augmentation", "optimisation")
@@ -141,7 +153,7 @@ class Prior(Settings):
         False, description="learns the uncaptioned pictures too, under an empty caption (paper: every picture has one)"
     )
     text_loss: Share = Field(0.125, description="weight of the text loss; the image loss has the rest (paper: 1/8)")
-    optimisation: Optimisation = Optimisation(
+    optimisation: Annotated[Optimisation, AfterValidator(cosine_is_used)] = Optimisation(
         optimiser="muon", steps=2600, learning_rate=6e-3, warmup=50, weight_decay=0.045
     )
 
@@ -156,6 +168,6 @@ class Clip(Settings):
     patch: PowerOfTwo = Field(16, description="pixels between the picture tower's tokens; the stem halves so often")
     stem: Positive = Field(24, description="channels after the stem's first convolution; doubled by each further one")
     embed_dim: Positive = Field(96, description="length of the shared embedding")
-    optimisation: Optimisation = Optimisation(
+    optimisation: Annotated[Optimisation, AfterValidator(cosine_is_used)] = Optimisation(
         steps=1000, learning_rate=1.5e-3, warmup=40, betas=(0.9, 0.98), weight_decay=0
     )

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from dalle.config.distributed import Distributed
-from dalle.config.settings import Above0, Positive, Settings, Share
+from dalle.config.settings import Above0, BelowOne, Positive, Settings, Share
 
 
 class Plateau(Settings):
@@ -41,14 +41,18 @@ class Optimisation(Settings):
     last_share: Share = Field(0.1, description="of the peak step size, where a cosine ends (paper: dVAE 0.0125)")
     cosine: Literal["half", "quarter"] = Field(
         "half",
-        description="half: (1 + cos πf)/2 after the share f; quarter: cos(πf/2) (paper: silent; half is what later "
-        "schedules mean by the word)",
+        description="half: (1 + cos πf)/2 after the share f; quarter: cos(πf/2); of the dVAE's τ and β, too (paper: "
+        "silent; half is what later schedules mean by the word)",
     )
     plateau: Plateau = Plateau()
 
-    betas: tuple[float, float] = Field((0.9, 0.96), description="AdamW's averaging constants")
+    betas: tuple[BelowOne, BelowOne] = Field(
+        (0.9, 0.96), description="AdamW's averaging constants (paper: prior 0.9, 0.96; dVAE 0.9, 0.999)"
+    )
     epsilon: Above0 = Field(1e-8, description="AdamW's, beside the root of the second moment (paper: 1e-8)")
-    weight_decay: float = Field(1e-4, ge=0, description="decoupled, see weight_decay_convention")
+    weight_decay: float = Field(
+        1e-4, ge=0, description="decoupled, see weight_decay_convention (paper: prior 0.045, dVAE 1e-4)"
+    )
     weight_decay_convention: Literal["times_step_size", "absolute"] = Field(
         "times_step_size",
         description="what an update takes from a weight: step size · decay of it, or step size/peak · decay (paper: "
@@ -60,7 +64,9 @@ class Optimisation(Settings):
         None, description="AdamW's running second moments are cut at this value; null: nowhere (paper §B.2: 5)"
     )
 
-    ema: Share = Field(0.99, description="decay of the averaged weights, which are the ones used")
+    ema: BelowOne = Field(
+        0.99, description="decay of the averaged weights, which are the ones used (paper: prior 0.99, dVAE 0.999)"
+    )
     ema_every: Positive = Field(1, description="updates between two steps of the average (paper: prior 25)")
     ema_grows_in: bool = Field(
         True, description="the average soon forgets the start (paper: no; but short runs are mostly start)"
@@ -90,7 +96,6 @@ class Optimisation(Settings):
     def _is_used(self) -> "Optimisation":
         for name, owner, value, given in (
             ("plateau", "decay", "plateau", self.decay),
-            ("cosine", "decay", "cosine", self.decay),
             ("decay_updates", "decay", "cosine", self.decay),
             ("last_share", "decay", "cosine", self.decay),
             ("scaling", "precision", "fp16", self.precision),
