@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from dalle.config.training import Optimisation
-from dalle.training.batches import batch_indices
+from dalle.training.batches import batch_indices, drawing
 from dalle.training.fit import fit
 
+CPU = torch.device("cpu")
 SETTINGS = Optimisation(steps=40, batch_size=8, learning_rate=3e-2, warmup=4, checkpoint_every=15)
 
 
@@ -90,6 +91,43 @@ def test_an_epoch_is_a_permutation_in_whole_batches():
     following = torch.cat([batch_indices(0, "line", step, 8, 50) for step in range(6, 12)])
     assert not torch.equal(epoch, following)
     assert not torch.equal(batch_indices(0, "line", 0, 8, 50), batch_indices(0, "prior", 0, 8, 50))
+
+
+@pytest.mark.parametrize(("processes", "accumulate"), [(1, 1), (3, 1), (2, 3), (4, 3)])
+def test_processes_and_parts_share_a_batch_of_which_each_example_is_used_once(processes, accumulate):
+    settings = SETTINGS.model_copy(update={"batch_size": 24, "accumulate": accumulate})
+    shares = [drawing(settings, 50, 0, "line", index, processes, CPU)(7) for index in range(processes)]
+    assert all(len(part) == 24 // (processes * accumulate) for parts, _ in shares for part in parts)
+    drawn = torch.cat([part for parts, _ in shares for part in parts])
+    assert torch.equal(drawn.sort().values, batch_indices(0, "line", 7, 24, 50).sort().values)
+    assert len({generator.initial_seed() for _, generator in shares}) == processes
+
+
+@pytest.mark.parametrize(("processes", "accumulate"), [(5, 1), (2, 8)])
+def test_a_batch_that_cannot_be_shared_is_refused(processes, accumulate):
+    settings = SETTINGS.model_copy(update={"batch_size": 24, "accumulate": accumulate})
+    says = f"line: batch_size 24 cannot be cut into {processes} processes × {accumulate} parts"
+    with pytest.raises(ValueError, match=says):
+        drawing(settings, 50, 0, "line", 0, processes, CPU)
+
+
+class Climbing(Line):
+    """From step 200 on the loss is ten higher."""
+
+    def forward(self, indices, step, generator):
+        loss, facts = super().forward(indices, step, generator)
+        return loss + 10 * (step >= 200), facts
+
+
+@pytest.mark.parametrize("allowed", [1.0, None])
+def test_a_loss_that_climbs_stops_and_names_the_last_good_checkpoint(tmp_path, allowed):
+    settings = SETTINGS.model_copy(update={"steps": 260, "divergence": allowed})
+    if allowed is None:
+        train(tmp_path, Climbing(), settings)
+        return
+    with pytest.raises(FloatingPointError, match=r"stage line, step 2\d\d: the loss diverges: .*/checkpoint-00000195"):
+        train(tmp_path, Climbing(), settings)
+    assert len(list(tmp_path.glob("checkpoint-*"))) == settings.keep
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_stage_and_step(tmp_path):

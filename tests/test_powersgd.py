@@ -13,7 +13,7 @@ from dalle.config.distributed import PowerSGD as Settings
 from dalle.models.compression import sent_numbers
 from dalle.training.powersgd import PowerSGD
 
-ROWS, COLUMNS, RANK = 24, 16, 3
+ROWS, COLUMNS, RANK = 16, 24, 3
 
 
 @pytest.fixture
@@ -80,6 +80,18 @@ def test_torchs_hook_is_the_reference(fixed_q: bool) -> None:
         theirs = powerSGD_hook(state, Bucket(gradient(step).flatten())).wait()
         torch.testing.assert_close(out[step].flatten(), theirs, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(ours.errors["blocks.0/0"].flatten(), state.error_dict[0], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_tall_matrix_is_compressed_as_its_transpose() -> None:
+    wide, tall = (nn.Parameter(torch.zeros(shape)) for shape in ((ROWS, COLUMNS), (COLUMNS, ROWS)))
+    one, other = exchange({"blocks.0": wide}), exchange({"blocks.0": tall})
+    for step in range(3):
+        wide.grad, tall.grad = gradient(step), gradient(step).T.contiguous()
+        one.reduce(step)
+        other.reduce(step)
+        torch.testing.assert_close(wide.grad, tall.grad.T)
+        assert not torch.equal(wide.grad, gradient(step))
 
 
 @pytest.mark.usefixtures("alone")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dalle.training.progress import Load, Progress, progress_line, short
+from dalle.training.progress import Load, Progress, clock, progress_line, short
 
 
 def test_the_line_says_name_step_loss_speed_and_time_left() -> None:
@@ -11,6 +11,13 @@ def test_the_line_says_name_step_loss_speed_and_time_left() -> None:
         "dvae  60/300  loss 0.1234  2.0 steps/s  32.0 samples/s  2.6 k tokens/s  3.0 GFLOP/s  2:00 left"
     )
     assert progress_line("dvae", 1, 300, 1.0, 0.0, load) == "dvae   1/300  loss 1.0000  ? left"
+
+
+def test_a_long_training_is_told_in_hours_and_slow_steps_in_thousandths() -> None:
+    line = progress_line("prior", 1000, 430_000, 6.5, 0.05, Load(samples=1024))
+    assert line.startswith("prior   1000/430000  loss 6.5000  0.050 steps/s  51.2 samples/s  ")
+    assert line.endswith("  2383:20:00 left")
+    assert [clock(seconds) for seconds in (7.2, 654, 3599, 7380)] == ["0:07", "10:54", "59:59", "2:03:00"]
 
 
 def test_mfu_is_the_share_of_the_chips_peak() -> None:

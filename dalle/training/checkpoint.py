@@ -1,12 +1,15 @@
 """An interrupted training goes on from its last whole checkpoint, but never from one of another training.
 
 Each process has files of its own, ``checkpoint-00000200-5f3a….pt`` (update, digest of the content; with several
-processes their number between): a file whose content is not what its name says was cut short or damaged.
+processes their number between): a file whose content is not what its name says was cut short or damaged. What all
+replicas of the weights have in common stands in the files of the first one alone.
 """
 
 import logging
+import operator
 import os
 import re
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -56,17 +59,18 @@ class Checkpoints:
                 file.unlink()
 
     def read(self) -> tuple[int, dict[str, Any]] | None:
-        """The number of updates behind the newest checkpoint that every process has whole, and its state.
+        """The number of updates behind the newest checkpoint that every process has whole, and its state: what this
+        process wrote of it, and what its lead in the first replica did.
 
         None if there is no such thing. Damaged files and those of another training are passed over with a warning.
         """
-        states = {done: file for done, file in self._files() if self._is_whole(file)}
-        common = set.intersection(*(set(each) for each in _everybodys(list(states), self.team)))
-        for done in sorted(common, reverse=True):
-            state = self._read(states[done])
-            if all(_everybodys(state is not None, self.team)):
-                self.good = [file for number, file in states.items() if number <= done]
-                return done, state
+        files = {done: file for done, file in self._files() if self._is_whole(file)}
+        whole = _everybodys(files, self.team)
+        for done in sorted(set.intersection(*map(set, whole)), reverse=True):
+            parts = [self._read(file) for file in dict.fromkeys((whole[self.team.lead][done], files[done]))]
+            if all(_everybodys(None not in parts, self.team)):
+                self.good = [file for number, file in files.items() if number <= done]
+                return done, reduce(operator.or_, parts)
         return None
 
     def clear(self) -> None:

@@ -51,15 +51,21 @@ class Team:
         """Whether this process speaks for all."""
         return self.accelerator.is_main_process
 
+    @property
+    def lead(self) -> int:
+        """The process of the first replica that has the same weights as this one."""
+        return self.index % self.shards
+
     def join(self, stage: nn.Module, dtype: torch.dtype | None) -> nn.Module:
         """What is called for a loss: ``stage`` on this process's device, wrapped if gradients are averaged in passing.
 
-        ``dtype`` is what sharded blocks are gathered in, if it is not float32.
+        ``dtype`` is what sharded blocks are gathered in, if it is not float32. A stage that is sharded goes to the
+        device block by block, each cut at once: it need not fit there.
         """
-        stage.to(self.device)
         if self._mesh is not None:
             mesh = self._mesh["shard"] if self.compresses or self.replicas == 1 else self._mesh
             return shard(stage, mesh, dtype)
+        stage.to(self.device)
         return stage if self.count == 1 or self.compresses else self.accelerator.prepare(stage)
 
     def replica_group(self) -> dist.ProcessGroup:
@@ -103,7 +109,10 @@ class Team:
 
 
 def shard(stage: nn.Module, mesh: dist.DeviceMesh, dtype: torch.dtype | None) -> FSDPModule:
-    """``stage`` with every block of its model, and all that is left, cut among the processes of ``mesh``."""
+    """``stage`` with every block of its model, and all that is left, cut among the processes of ``mesh``.
+
+    What blocks multiply with is gathered in ``dtype``; norms, embeddings and heads in float32.
+    """
 
     def longer_side(parameter: nn.Parameter) -> Shard:
         """As the paper cuts: the MLP's second matrix on its other axis, or rank would buy less (table 2)."""
@@ -112,6 +121,9 @@ def shard(stage: nn.Module, mesh: dist.DeviceMesh, dtype: torch.dtype | None) ->
 
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for block in getattr(stage.model, "blocks", []):
+        norms = [module for module in block.modules() if isinstance(module, nn.LayerNorm)]
+        if dtype is not None and norms:  # gains stay in float32 (§2.4)
+            fully_shard(norms, mesh=mesh, shard_placement_fn=longer_side)
         fully_shard(block, mesh=mesh, mp_policy=policy, shard_placement_fn=longer_side)
     fully_shard(stage, mesh=mesh, shard_placement_fn=longer_side)
     if hasattr(stage, "validate"):

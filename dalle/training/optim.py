@@ -69,7 +69,7 @@ def clip_second_moments(optimizers: Optimizers, most: float) -> None:
     for optimizer in optimizers:
         for state in optimizer.state.values():
             if "exp_avg_sq" in state:
-                state["exp_avg_sq"].clamp_(max=most)
+                local(state["exp_avg_sq"]).clamp_(max=most)
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:

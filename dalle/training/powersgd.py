@@ -1,8 +1,9 @@
 """PowerSGD between replicas (Vogels et al. 2019), as the paper uses it (§2.5, §E).
 
 Of a gradient M = g + e (m × n; e is the error of the updates before) the replicas exchange P = MQ (m × r), make it
-orthogonal, exchange Mᵀ·P (n × r), and go on with their product; what it lacks is the new e. Everything but the
-residual branches' matrices goes whole, in float32.
+orthogonal, exchange Mᵀ·P (n × r), and go on with their product; what it lacks is the new e. A gradient with more rows
+than columns is taken transposed: so P is the smaller factor. Everything but the residual branches' matrices goes whole,
+in float32.
 
 Not torch's hook for DDP: it counts its errors by bucket, and buckets change when a run is resumed; it compresses
 embeddings; it knows no fixed Q; and it does not go with sharded weights.
@@ -21,7 +22,7 @@ from dalle.models.compression import default_rank
 from dalle.seeding import seed_for
 from dalle.training.distributed import Team, local
 
-FUSED = {"qkv.weight": 3}  # queries, keys and values are matrices of their own, here as in dalle/plan/traffic.py
+FUSED = {"qkv.weight": 3}  # compressed in as many parts as it holds matrices, here as in dalle/plan/traffic.py
 Matrix = Float32[Tensor, "m n"]
 
 
@@ -67,7 +68,7 @@ class PowerSGD:
                 continue
             for number, matrix in enumerate(gradient.chunk(_parts(name))):
                 if self.rank * sum(matrix.shape) < matrix.numel():
-                    compressed[f"{name}/{number}"] = matrix
+                    compressed[f"{name}/{number}"] = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
                 else:
                     whole.append(matrix)
         self._mean_of(whole, torch.float32)

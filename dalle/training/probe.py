@@ -1,5 +1,7 @@
 """What the untrained stage says of itself: its losses, which tell trainings apart, and what an update costs."""
 
+from contextlib import AbstractContextManager
+
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -14,18 +16,23 @@ BACKWARD = 2  # times the FLOPs of the forward pass
 
 
 @torch.no_grad()
-def probe(stage: nn.Module, settings: Optimisation, seed: int, name: str, team: Team) -> tuple[list[float], Load]:
+def probe(
+    stage: nn.Module, settings: Optimisation, seed: int, name: str, team: Team, cast: AbstractContextManager[None]
+) -> tuple[list[float], Load]:
     """Losses of the untrained stage at its first and last step, the same in every process; and the load of an update.
 
-    The losses are of one process's part of a batch, in float32.
+    The losses are of one process's part of a batch, within ``cast``. A sharded stage is asked as one, because the whole
+    of it may fit nowhere.
     """
     size = settings.batch_size // (team.count * settings.accumulate)
     indices = batch_indices(seed, name, 0, settings.batch_size, stage.examples)[:size].to(team.device)
     losses, flops = [], 0
-    for step in (0, settings.steps - 1):
-        with FlopCounterMode(display=False) as counter:
-            losses.append(float(stage(indices, step, noise(seed, name, step, 0, team.device))[0]))
-        flops = counter.get_total_flops()
+    with cast:
+        for step in (0, settings.steps - 1):
+            with FlopCounterMode(display=False) as counter:
+                losses.append(float(stage(indices, step, noise(seed, name, step, 0, team.device))[0]))
+            flops = counter.get_total_flops()
+    team.rest(stage)
     tokens = getattr(stage, "tokens", None)
     return losses, Load(
         samples=settings.batch_size,

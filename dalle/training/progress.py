@@ -43,9 +43,16 @@ def short(number: float) -> str:
 
 def progress_line(name: str, step: int, steps: int, loss: float, rate: float, load: Load) -> str:
     """``dvae  120/300  loss 0.1234  4.1 steps/s  65.6 samples/s  0:44 left``; ``rate`` 0: not known yet."""
-    left = "?" if rate == 0 else f"{int((steps - step) / rate) // 60}:{int((steps - step) / rate) % 60:02d}"
-    speed = f"{rate:.1f} steps/s  {load.speed(rate)}  " if rate else ""
+    left = "?" if rate == 0 else clock((steps - step) / rate)
+    speed = f"{rate:.{1 if rate >= 0.1 else 3}f} steps/s  {load.speed(rate)}  " if rate else ""
     return f"{name} {step:>{len(str(steps))}}/{steps}  loss {loss:.4f}  {speed}{left} left"
+
+
+def clock(seconds: float) -> str:
+    """``0:07``, ``10:54``, and hours where there are some: ``2:03:00``."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def say(words: str) -> None:

@@ -1,6 +1,7 @@
 """A training in one process: everything that has a state, and the updates that change it."""
 
 import copy
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +43,14 @@ class Training:
         self.stage = stage = copy.deepcopy(stage) if team.shards > 1 else stage  # sharding would keep the weights
         set_up(stage, settings, name)
         self.draw = drawing(settings, stage.examples, seed, name, team.index, team.count, team.device)
-        stage.to(team.device)
-        losses, self.load = probe(stage, settings, seed, name, team)
-        key = training_key(settings, seed, name, losses, team.count)
-        self.checkpoints = Checkpoints(checkpoint, key, settings.keep, team)
-
         branches = branch_names(stage.model)
         self.precision = make_precision(settings, team, stage.model, branches)
         self.wrapped = team.join(stage.train(), self.precision.dtype)
+        cast = self.precision.cast() if team.shards > 1 else nullcontext()  # sharded weights are gathered in 16 bit
+        losses, self.load = probe(stage, settings, seed, name, team, cast)
+        key = training_key(settings, seed, name, losses, team.count)
+        self.checkpoints = Checkpoints(checkpoint, key, settings.keep, team)
+
         self.optimizers = make_optimizers(stage.model, settings)
         self.powersgd = make_powersgd(settings, stage.model, branches, team, seed)
         self.plateau, self.alarm = PlateauWatch(settings.plateau), Alarm(name, settings.divergence)
@@ -137,13 +138,15 @@ class Training:
             self._say(f"{self.name}: the validation loss stands still after update {done}: the step size is lowered")
 
     def _parts(self) -> dict[str, Any]:
-        """All that has a state of its own, beside the weights."""
-        parts = {"precision": self.precision, "plateau": self.plateau, "alarm": self.alarm}
-        return parts if self.powersgd is None else parts | {"powersgd": self.powersgd}
+        """What has a state of its own, beside the weights, and the same one in every replica."""
+        return {"precision": self.precision, "plateau": self.plateau, "alarm": self.alarm}
 
     def _state(self) -> dict[str, Any]:
-        """All that the next updates and the logs depend on."""
-        return {
+        """All that the next updates and the logs depend on; but for the first replica, what it alone has of it."""
+        own = {"powersgd": None if self.powersgd is None else self.powersgd.state_dict()}
+        if self.team.lead != self.team.index:
+            return own
+        return own | {
             "model": {name: local(value) for name, value in self.stage.model.state_dict().items()},
             "optimizers": [optimizer_state(each) for each in self.optimizers],
             "average": self.average,
@@ -165,6 +168,8 @@ class Training:
             load_optimizer(optimizer, given)
         for name, part in self._parts().items():
             part.load_state_dict(state["parts"][name])
+        if self.powersgd is not None:
+            self.powersgd.load_state_dict(state["powersgd"])
         self.average, self.rows, self.validations = state["average"], state["rows"], state["validations"]
         self._say(f"{self.name}: goes on after update {done}, from {self.checkpoints.last}")
         return done
