@@ -7,7 +7,9 @@ import pytest
 import torch
 from rich.console import Console
 
+from dalle.config.distributed import Distributed, PowerSGD
 from dalle.config.reading import load_config
+from dalle.config.training import Optimisation
 from dalle.hardware import CHIPS, GIB, Chip
 from dalle.models.attention import cell_mask
 from dalle.models.compression import default_rank, sent_numbers
@@ -147,7 +149,16 @@ def test_many_rows_are_bound_by_the_chips_arithmetic() -> None:
 def test_the_papers_candidates_and_codes_on_disk() -> None:
     assert candidates_bytes(PAPER_SHAPE, 30_000 * 512) == pytest.approx(31.5e9 + 0.5e9, rel=0.01)
     assert codes_bytes(PAPER_SHAPE, 250_000_000) == 512e9
-    assert checkpoint_bytes(PriorParameters(100, 0, 0, 0), moments=2) == 1600
+
+
+def test_a_checkpoint_has_the_state_once_and_every_replicas_errors() -> None:
+    parameters = PriorParameters(100, 10, 0, 0)
+    alone, muon = Optimisation(steps=1), Optimisation(steps=1, optimiser="muon")
+    assert [checkpoint_bytes(parameters, each, 8) for each in (alone, muon)] == [4 * 4 * 110, 4 * (3 * 100 + 4 * 10)]
+    for kind, shards, replicas in (("ddp", None, 8), ("fsdp", 4, 2), ("fsdp", None, 0)):
+        shared = Distributed(kind=kind, shards=shards, powersgd=PowerSGD())
+        compressed = alone.model_copy(update={"distributed": shared})
+        assert checkpoint_bytes(parameters, compressed, 8) == 4 * (4 * 110 + replicas * 100)
 
 
 # The report
@@ -167,7 +178,10 @@ def test_every_shipped_config_has_a_plan(config: Path, capsys: pytest.CaptureFix
     ("options", "says"),
     [
         ({"chip": "Z80"}, "chip 'Z80' is not known; known are V100, RTX4090, A100, H100, H200"),
-        ({"gpus": 3, "machine": 1}, "3 GPUs cannot share prior.optimisation.batch_size = 32"),
+        (
+            {"gpus": 3, "machine": 1},
+            "3 GPUs cannot share prior.optimisation.batch_size = 32: allowed are multiples of 3",
+        ),
         ({"gpus": 12, "machine": 8}, "12 GPUs, 8 a machine: allowed are whole machines"),
         ({"gpus": 0, "machine": 1}, "0 GPUs, 1 a machine"),
         ({"mfu": 0.0}, "mfu 0.0: allowed are shares above 0, up to 1"),

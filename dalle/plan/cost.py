@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from dalle.config.training import Optimisation
 from dalle.hardware import CHIPS, Chip
 from dalle.models.attention import cell_mask, layer_kinds
 from dalle.models.transformer import Shape
@@ -83,6 +84,11 @@ def codes_bytes(shape: Shape, pictures: int) -> int:
     return pictures * CODE * shape.cells
 
 
-def checkpoint_bytes(parameters: PriorParameters, moments: int) -> int:
-    """Weights, average and the optimiser's moments in float32: 4 · (2 + moments) bytes a parameter."""
-    return SINGLE * (2 + moments) * parameters.total
+def checkpoint_bytes(parameters: PriorParameters, settings: Optimisation, gpus: int) -> int:
+    """All files of a checkpoint: once the weights, their average and moments (Muon has one of matrices) in float32; of
+    every replica of the weights what PowerSGD has not sent yet, 4 bytes a matrix's number."""
+    shared = settings.distributed
+    replicas = gpus // (shared.shards or gpus) if shared.kind == "fsdp" else gpus
+    moments = 1 if settings.optimiser == "muon" else 2
+    errors = replicas if shared.powersgd is not None and replicas > 1 else 0
+    return SINGLE * ((2 + moments + errors) * parameters.matrices + 4 * parameters.rest)

@@ -22,10 +22,11 @@ from dalle.plan.memory import (
     PAPER,
     activation_bytes,
     cache_bytes,
+    optimiser_bytes,
     ours,
     ring_bytes,
     saved_bytes,
-    state_bytes,
+    weights_bytes,
     working_copy_bytes,
 )
 from dalle.plan.parameters import PriorParameters, num_parameters, prior_parameters
@@ -62,8 +63,12 @@ def plan(
     """
     work = read_work(load_config(read_yaml(config)))
     cluster = Cluster(find_chip(chip), gpus, machine, mfu)
-    if work.prior.batch_size % gpus:
-        raise ValueError(f"{gpus} GPUs cannot share prior.optimisation.batch_size = {work.prior.batch_size}")
+    batch, parts = work.prior.batch_size, gpus * work.prior.accumulate
+    if batch % parts:
+        raise ValueError(
+            f"{gpus} GPUs cannot share prior.optimisation.batch_size = {batch}: allowed are multiples of {parts}, "
+            "GPUs × accumulate"
+        )
     parameters = prior_parameters(prior_without_numbers(work.shape))
     return [
         _parameters(work, parameters),
@@ -73,7 +78,7 @@ def plan(
         _paper_ranks(),
         _dvae(work, cluster),
         _sampling(work, parameters, cluster),
-        _disk(work, parameters),
+        _disk(work, parameters, cluster),
     ]
 
 
@@ -116,21 +121,23 @@ def _computation(work: Work, cluster: Cluster) -> Section:
 
 
 def _memory(work: Work, parameters: PriorParameters, cluster: Cluster) -> Section:
-    """A GPU's share of the batch; state in our precision and in the paper's; shards: none, a machine, all GPUs."""
-    shape, batch = work.shape, work.prior.batch_size // cluster.gpus
-    kept, recomputed = (activation_bytes(shape, batch, again, work.attention) for again in (False, True))
+    """A GPU's part of the batch; in our precision and in the paper's; shards: none, a machine, all GPUs."""
+    shape, batch = work.shape, work.prior.batch_size // (cluster.gpus * work.prior.accumulate)
     rows = []
     for precision in (ours(work.prior), PAPER):
+        kept, recomputed = (
+            activation_bytes(shape, batch, precision.number, again, work.attention) for again in (False, True)
+        )
         for shards in sorted({1, cluster.machine, cluster.gpus}):
-            state = state_bytes(parameters, precision, shards)
-            copy = working_copy_bytes(parameters, shape, shards) if precision != PAPER or shards > 1 else 0
-            sums = [state + copy + activations for activations in (kept, recomputed)]
+            weights, optimiser = (of(parameters, precision, shards) for of in (weights_bytes, optimiser_bytes))
+            copy = working_copy_bytes(parameters, shape, precision, shards)
+            sums = [weights + optimiser + copy + activations for activations in (kept, recomputed)]
             fits = ["yes" if total <= cluster.chip.memory else "no" for total in sums]
-            texts = [_memory_size(number) for number in (state, copy, kept, sums[0], recomputed, sums[1])]
+            texts = map(_memory_size, (weights, optimiser, copy, kept, sums[0], recomputed, sums[1]))
             rows.append((precision.name, f"{shards:,}", *texts, " / ".join(fits)))
-    title = f"Memory a GPU: batch {batch} on each; {cluster.chip.name} has {_memory_size(cluster.chip.memory)}"
-    names = ("precision", "shards", "state", "16-bit copy", "activations", "sum", "checkpointed", "sum ", "fits")
-    return Section(title, names, rows)
+    title = f"Memory a GPU: batch {batch} at a time; {cluster.chip.name} has {_memory_size(cluster.chip.memory)}"
+    kinds = ("weights", "optimiser", "copy", "activations", "sum", "checkpointed", "sum ")
+    return Section(title, ("precision", "shards", *kinds, "fits"), rows)
 
 
 def _traffic(work: Work, parameters: PriorParameters, cluster: Cluster) -> Section:
@@ -196,12 +203,12 @@ def _sampling(work: Work, parameters: PriorParameters, cluster: Cluster) -> Sect
     )
 
 
-def _disk(work: Work, parameters: PriorParameters) -> Section:
+def _disk(work: Work, parameters: PriorParameters, cluster: Cluster) -> Section:
     drawings = work.prompts * work.candidates
-    moments = 1 if work.prior.optimiser == "muon" else 2
+    checkpoint = checkpoint_bytes(parameters, work.prior, cluster.gpus)
     rows = [
         (f"codes of {work.pairs:,} training pictures", _size(codes_bytes(work.shape, work.pairs)), "1 a split"),
-        ("a checkpoint of the prior", _size(checkpoint_bytes(parameters, moments)), "1"),
+        (f"a checkpoint of the prior, of {work.prior.keep}", _size(checkpoint), f"{cluster.gpus:,}"),
         (f"{drawings:,} candidates", _size(candidates_bytes(work.shape, drawings)), f"{work.jobs * work.suites:,}"),
     ]
     return Section("Disk", ("what", "size", "files"), rows)
