@@ -53,6 +53,29 @@ def test_drawing_with_guidance_leaves_the_captions_as_they_were() -> None:
     assert empty.tolist() == [9, 10, 11, 12]
 
 
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_drawing_never_runs_the_whole_sequence(guidance: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache was there once, and unused without guidance."""
+    torch.manual_seed(0)
+    model = Transformer(Shape(16, 2, 2, 3, text_context=4, text_vocab=9, grid=3, codes=7)).eval()
+    positions = []
+    monkeypatch.setattr(Transformer, "forward", lambda *_given: pytest.fail("the whole sequence was run"))
+    model.blocks[0].norm1.register_forward_hook(lambda _module, given, _out: positions.append(given[0].shape[:-1]))
+    sampler = Sampler(
+        model,
+        [Prompt((0,), np.array([3, 1, 2, 12]))],
+        range(8),
+        Sampling(guidance=guidance),
+        empty=np.array([9, 10, 11, 12]) if guidance != 1 else None,
+    )
+    for batch in sampler.batches:
+        sampler.draw(batch)
+    halves = 1 if guidance == 1 else 2
+    assert positions[0] == (halves, model.shape.prefix)
+    assert set(positions[1:]) == {(halves * 8,)}  # a row of each candidate, and no position but the newest
+    assert len(positions) == model.shape.cells
+
+
 @pytest.mark.parametrize("architecture", ["patches", "published"])
 def test_pictures_have_the_same_codes_every_time(architecture: str) -> None:
     torch.manual_seed(0)

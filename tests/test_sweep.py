@@ -153,6 +153,17 @@ def test_an_n_is_judged_by_its_own_pictures(results):
     assert min(value["dalle1", "fid", n, 0] for n in (1, 2)) > 0.1
 
 
+def test_the_inception_score_is_of_the_systems_pictures_and_not_of_the_references(results):
+    """Others once fed the real pictures to it. Here the reference is of one kind in the network's eyes, which is 1."""
+    before, reference = lookup(run(results), "value"), made_up(0, [0])
+    reference.logits[:] = 0
+    save_features(reference, results / "features" / FID.label / "reference" / "val" / "blur0.safetensors")
+    after = lookup(run(results), "value")
+    for n in (1, 2, 4):
+        key = "dalle1", "inception_score", n, 0
+        assert after[key] == before[key] > 1.01
+
+
 def test_shuffled_shows_the_pictures_of_dalle1_and_has_grades_of_its_own(results):
     value = lookup(run(results), "value")
     for metric, n, radius in itertools.product(("fid", "kid", "inception_score"), (1, 2, 4), RADII):
