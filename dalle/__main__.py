@@ -1,6 +1,7 @@
 """``python -m dalle sample CAPTION``, ``complete --image PICTURE CAPTION``, ``reconstruct PICTURE``: play with the
 models of a results folder. ``verify RESULTS``: whether the folder still is what the experiment made. ``plan CONFIG``:
-what an experiment costs. ``import-dvae ENCODER DECODER FOLDER``: OpenAI's dVAE as ours.
+what an experiment costs. ``import-dvae ENCODER DECODER FOLDER``: OpenAI's dVAE as ours. ``keep NAME PARQUET``: small
+pictures of a data set that is larger than the disk.
 """
 
 # PYTHON_ARGCOMPLETE_OK
@@ -30,6 +31,7 @@ EXAMPLES = {
     "verify": "python -m dalle verify results/scenes",
     "plan": "python -m dalle plan workflow/config/paper.yaml --chip V100 --gpus 1024 --mfu 0.3",
     "import-dvae": "python -m dalle import-dvae encoder.pkl decoder.pkl weights/dvae",
+    "keep": "python -m dalle keep someone/photographs data/photographs.parquet --side 256 --pictures 100000",
 }
 MACHINE = 8  # GPUs of a machine, where nothing else is said and there are so many
 CLUSTERS = (1, 8, 64)  # GPUs
@@ -37,7 +39,7 @@ CLUSTERS = (1, 8, 64)  # GPUs
 
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
-    about = "Plays with the models of a results folder; verifies it; plans experiments; imports OpenAI's dVAE."
+    about = "Plays with the models of a results folder; verifies it; plans experiments; brings OpenAI's dVAE and data."
     epilog = f"For example: {EXAMPLES['sample']}"
     commands = argparse.ArgumentParser("python -m dalle", description=about, epilog=epilog)
     chosen = commands.add_subparsers(dest="command", required=True, metavar="{" + ",".join(EXAMPLES) + "}")
@@ -66,7 +68,18 @@ def parser() -> argparse.ArgumentParser:
     imported.add_argument("encoder", type=Path, metavar="ENCODER", help="encoder.pkl, as it was published")
     imported.add_argument("decoder", type=Path, metavar="DECODER", help="decoder.pkl")
     imported.add_argument("folder", type=Path, metavar="FOLDER", help="gets weights.safetensors and model.json")
+    _add_keep(_command(chosen, "keep", "read a data set as a stream, once, and keep small pictures of it"))
     return commands
+
+
+def _add_keep(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("name", metavar="NAME", help="a data set on the hub, or a folder of its files")
+    add("parquet", type=Path, metavar="PARQUET", help="gets the pictures, with all other columns")
+    add("--side", type=int, required=True, help="pixels of the shorter side; smaller pictures stay as they are")
+    add("--pictures", type=int, metavar="N", help="how many are kept (default: all)")
+    add("--split", default="train", help="of the data set (default: %(default)s)")
+    add("--revision", metavar="COMMIT", help="of a data set on the hub (default: the newest)")
 
 
 def _add_verify(command: argparse.ArgumentParser) -> None:
@@ -154,6 +167,9 @@ def _check_numbers(asked: argparse.Namespace) -> None:
         _check(asked.top_k is None or asked.top_k >= 1, "--top-k", asked.top_k, "1 and more")
         _check(asked.guidance >= 0, "--guidance", asked.guidance, "0 and more")
         _check(asked.top_p is None or 0 < asked.top_p <= 1, "--top-p", asked.top_p, "numbers above 0, up to 1")
+    if "parquet" in given:
+        _check(asked.side >= 1, "--side", asked.side, "1 and more")
+        _check(asked.pictures is None or asked.pictures >= 1, "--pictures", asked.pictures, "1 and more")
     if "keep" in given:
         _check(0 < asked.keep < 1, "--keep", asked.keep, "shares above 0 and below 1")
 
@@ -258,12 +274,22 @@ def import_dvae(asked: argparse.Namespace) -> None:
     print("{:,} + {:,} parameters, {} codes: {}".format(*halves, model.num_codes, asked.folder))
 
 
+def keep(asked: argparse.Namespace) -> None:
+    """What was kept of a stream, and what could not be read."""
+    from dalle.data.sources.arrow import keep_of_stream
+
+    where = {"split": asked.split, "revision": asked.revision}
+    counts = keep_of_stream(asked.name, asked.parquet, asked.side, asked.pictures, **where)
+    print(", ".join(f"{num:,} {what}" for what, num in counts.items()) + f": {asked.parquet}")
+
+
 COMMANDS = {
     "sample": sample,
     "complete": complete,
     "reconstruct": reconstruct,
     "plan": plan_costs,
     "import-dvae": import_dvae,
+    "keep": keep,
 }
 
 

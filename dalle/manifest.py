@@ -6,6 +6,7 @@ because no metric could see it later.
 """
 
 import csv
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,12 +23,10 @@ import pandas as pd
 from jaxtyping import Int64, UInt8
 
 from dalle.images import decode_picture
+from dalle.listing import SHOWN, SUFFIXES, pictures_below, some
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-SHOWN = 5  # of what is wrong, the first few and the number
 
 
 @dataclass(frozen=True)
@@ -77,14 +76,12 @@ def numbered(pictures: Pictures) -> Pictures:
 def read_folder(folder: str | Path, manifest: str | Path | None = None) -> Pictures:
     """The pictures in a folder and its subfolders, as the CSV file ``manifest`` describes them.
 
-    Without a manifest, prompt_id is the position among the sorted file names. Raises ValueError unless the manifest
-    names all pictures of the folder and no others.
+    Without a manifest, prompt_id is the position among the sorted file names. Files that are no pictures are left
+    alone, and the log says so. Raises ValueError unless the manifest names all pictures of the folder and no others,
+    and for pictures in a format that is not read.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: there is no such folder")
-    paths = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    found = sorted(path.relative_to(folder).as_posix() for path in paths)
+    found, _ = pictures_below(folder, [] if manifest is None else [os.path.relpath(manifest, folder)])
     if not found:
         raise ValueError(f"{folder}: there is no picture in it; pictures end in {', '.join(SUFFIXES)}")
     if manifest is None:
@@ -106,16 +103,26 @@ def read_manifest(path: str | Path) -> pd.DataFrame:
 
     Raises ValueError for another file, for values that are not of their type, and for a file outside the folder.
     """
+    heading, lines = read_csv(path, "file")
+    rows = _typed(pd.DataFrame(lines, columns=heading, dtype=object), str(path))
+    return rows.assign(file=[_inside(name, path) for name in rows["file"]])
+
+
+def read_csv(path: str | Path, *needed: str) -> tuple[list[str], list[dict[str, str]]]:
+    """The heading of a CSV file in UTF-8, and its lines as texts by their column.
+
+    Raises ValueError for another file, for a line that has not as many fields as the heading, without a ``needed``
+    column, and for a column that is there twice.
+    """
     try:
         with open(path, encoding="utf-8-sig", newline="") as stream:  # -sig: spreadsheets begin with a mark
             reader = csv.DictReader(stream, strict=True)
             heading, lines = list(reader.fieldnames or []), list(_whole_lines(reader))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: the manifest cannot be read as CSV in UTF-8 ({error})") from None
-    if "file" not in heading or len(set(heading)) < len(heading):
-        raise ValueError(f"{path}: its columns are {heading}; one of them is to be file, and none there twice")
-    rows = _typed(pd.DataFrame(lines, columns=heading, dtype=object), str(path))
-    return rows.assign(file=[_inside(name, path) for name in rows["file"]])
+        raise ValueError(f"{path}: it cannot be read as CSV in UTF-8 ({error})") from None
+    if not set(needed) <= set(heading) or len(set(heading)) < len(heading):
+        raise ValueError(f"{path}: its columns are {heading}; needed are {', '.join(needed)}, and none there twice")
+    return heading, lines
 
 
 def _whole_lines(reader: "csv.DictReader[str]") -> Iterator[dict[str, str]]:
@@ -326,8 +333,7 @@ def _reworded(rows: pd.DataFrame, prompts: pd.DataFrame, positions: Int64[np.nda
 def _complaint(what: str, examples: list[str], num: int | None = None) -> str:
     """'missing: 7 (a, b, c, d, e, …)', of examples of which there are ``num``; nothing if there is none."""
     num = len(examples) if num is None else num
-    more = ["…"] if num > SHOWN else []
-    return f"{what}: {num} ({', '.join(examples[:SHOWN] + more)})" if num else ""
+    return f"{what}: {some(examples, num)}" if num else ""
 
 
 def _refuse(source: str, complaints: list[str]) -> None:

@@ -14,7 +14,7 @@ Sources = dict[str, str]  # path relative to the root → text
 
 DALLE_ROWS = [
     {"config", "provenance", "seeding"},
-    {"hardware", "imports", "seals", "sheets"},
+    {"hardware", "imports", "listing", "seals", "sheets"},
     {"receipts"},
     {"joblog"},
     {"images"},

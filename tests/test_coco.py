@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from dalle.data.sources.coco import read_coco, read_karpathy
+from dalle.data.sources.table import BLANK
+from dalle.listing import OTHERS
 from dalle.provenance import ROOT
 
 COCO = ROOT.parent / "shared" / "data" / "coco"
@@ -78,6 +80,31 @@ def test_a_half_set_says_which_pictures_are_missing_and_how_many(small):
         read_coco(small, 2017)
 
 
+def test_other_files_are_counted_and_no_picture_is_overlooked(small):
+    assert read_coco(small, 2017).notes == {OTHERS: 0, BLANK: 0}
+    (small / "train2017" / "Thumbs.db").touch()
+    (small / "val2017" / "notes.txt").touch()
+    assert read_coco(small, 2017).notes[OTHERS] == 2
+    (small / "val2017" / "more.png").touch()
+    with pytest.raises(ValueError, match=r"pictures that are not in captions_val2017.json: 1 \(more.png\)"):
+        read_coco(small, 2017)
+    (small / "val2017" / "more.png").rename(small / "val2017" / "more.bmp")
+    with pytest.raises(ValueError, match=r"val2017: pictures in a format that is not read: 1 \(more.bmp\)"):
+        read_coco(small, 2017)
+
+
+def test_empty_captions_are_left_out_and_counted(small):
+    said = json.loads(path_of(small, "val").read_text())
+    said["annotations"][0]["caption"] = "\n"
+    write(small, "val", said["images"], said["annotations"])
+    source = read_coco(small, 2017)
+    assert (len(source.rows), source.notes[BLANK]) == (15, 1)
+    said["annotations"][0]["caption"] = None
+    write(small, "val", said["images"], said["annotations"])
+    with pytest.raises(ValueError, match="captions that are no text: 1"):
+        read_coco(small, 2017)
+
+
 @pytest.mark.parametrize(
     ("images", "annotations", "complaint"),
     [
@@ -139,4 +166,14 @@ def test_karpathys_file_and_its_folders_have_the_same_pictures(tmp_path):
     file = karpathy(tmp_path, ["train", "val"])
     (tmp_path / "train2014" / "0.jpg").rename(tmp_path / "train2014" / "9.jpg")
     with pytest.raises(ValueError, match=r"missing pictures: 1 \(train2014/0.jpg\); .*: 1 \(train2014/9.jpg\)"):
+        read_karpathy(tmp_path, file)
+
+
+@pytest.mark.parametrize("sentences", [None, ["a caption"], [{"raw": "a caption"}]])
+def test_karpathys_sentences_have_their_text_and_number(tmp_path, sentences):
+    file = karpathy(tmp_path, ["train", "val"])
+    said = json.loads(file.read_text())
+    said["images"][1]["sentences"] = sentences
+    file.write_text(json.dumps(said))
+    with pytest.raises(ValueError, match=r"whose sentences are no list with raw and sentid: 1 \(val2014/1.jpg\)"):
         read_karpathy(tmp_path, file)

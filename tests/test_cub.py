@@ -6,7 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dalle.data.sources.cub import REPAIRED, read_cub
+from dalle.data.sources.cub import REPAIRED, SPARE, read_cub
+from dalle.data.sources.table import BLANK
+from dalle.listing import OTHERS
 from dalle.provenance import ROOT
 
 CUB = ROOT.parent / "shared" / "data" / "cub"
@@ -55,7 +57,8 @@ def test_the_small_cub_has_the_numbers_of_its_sources(cub):
     assert set(described[described["split"] == "test"]["category"]) == {
         *("Black_footed_Albatross", "Groove_billed_Ani", "Least_Auklet", "Rhinoceros_Auklet", "Brewer_Blackbird")
     }
-    assert cub.notes == {f"names in {LIST} of classes that are not here": 1950, REPAIRED: 5}
+    absent = f"names in {LIST} of classes that are not here"
+    assert cub.notes == {absent: 1950, REPAIRED: 5, SPARE: 0, OTHERS: 0, BLANK: 0}
 
 
 def test_lost_spaces_are_spaces_again(cub):
@@ -118,6 +121,7 @@ def test_half_sets_say_what_is_missing(small):
         read(small)
     write(small / "text" / "001.Auk" / "Auk_2.txt", [f"line {k}" for k in range(12)])
     assert read(small).rows["caption"].tolist()[10:20] == [f"line {k}" for k in range(10)]
+    assert read(small).notes[SPARE] == 2
     (small / "images" / BIRDS[1]).unlink()
     with pytest.raises(ValueError, match=r"missing pictures: 1 \(001.Auk/Auk_1.jpg\)"):
         read(small)
@@ -130,6 +134,8 @@ def test_half_sets_say_what_is_missing(small):
         ("test.txt", ["002.Jay/Jay_3", "002.Jay/Jay_8"], r"missing pictures: 1 \(002.Jay/Jay_8.jpg\)"),
         ("classes.txt", ["1 001.Auk", "2 002.Jay"], r"classes that are not in classes.txt: 1 \(003.Tit\)"),
         ("images.txt", ["1 001.Auk/Auk_1.jpg", "Auk"], r"not a number and what it stands for: 1 \(Auk\)"),
+        ("images.txt", [f"1 {BIRDS[1]}", f"1 {BIRDS[2]}"], r"images.txt: numbers more than once: 1 \(1\)"),
+        ("bounding_boxes.txt", ["1 1 2 3 4", "2 a 2 3 4"], r"without a box of four numbers: 3 \(001.Auk/Auk_2.jpg, "),
         ("bounding_boxes.txt", ["1 1 2 3 4", "2 1 2 3"], r"without a box of four numbers: 3 \(001.Auk/Auk_2.jpg, "),
     ],
 )
@@ -141,5 +147,20 @@ def test_wrong_files_are_named(small, file, lines, complaint):
 
 def test_a_table_needs_its_columns(small):
     write(small / "captions.csv", ["file,caption", "a,b"])
-    with pytest.raises(ValueError, match=r"its columns are \['file', 'caption'\]; needed are image and caption"):
+    with pytest.raises(ValueError, match=r"its columns are \['file', 'caption'\]; needed are image, caption"):
         read(small, captions="captions.csv")
+
+
+def test_other_files_are_counted_and_foreign_pictures_refused(small):
+    for name in ("images/.DS_Store", "images/001.Auk/readme", "text/char-CNN.t7"):
+        (small / name).write_bytes(b"")
+    assert read(small).notes[OTHERS] == 3
+    (small / "images" / "001.Auk" / "Auk_9.bmp").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"format that is not read: 1 \(001.Auk/Auk_9.bmp\)"):
+        read(small)
+
+
+def test_pictures_of_another_kind_than_the_list_has_are_no_strangers_either(small):
+    (small / "images" / "001.Auk" / "Auk_1.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"pictures that are not in images.txt: 1 \(001.Auk/Auk_1.png\)"):
+        read(small)

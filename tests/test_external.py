@@ -15,9 +15,9 @@ from PIL import Image
 from dalle.config.reading import load_config
 from dalle.config.systems import External
 from dalle.images import iter_archive, read_rows, write_archive
+from dalle.listing import listing_digest
 from dalle.rerank import best_of
 from dalle.systems.external import write_external
-from dalle.systems.listing import listing_digest
 
 CAPTIONS = ["a ring", "a cat", "two dogs"]
 IDS = [4, 0, 2]

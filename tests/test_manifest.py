@@ -193,6 +193,25 @@ def test_pictures_and_manifest_name_the_same_files(folder):
         read_folder(folder, path)
 
 
+def test_files_that_are_no_pictures_are_named_in_the_log_and_foreign_pictures_refused(folder, caplog):
+    path = manifest(folder).rename(folder / "manifest.csv")
+    assert numbers(read_folder(folder, path)) == [0, 1, 2]
+    assert "pictures: files that are no pictures, left alone: 1 (licence.txt)" in caplog.text
+    for name in ("c.bmp", "sub/d.Gif"):
+        (folder / name).write_bytes(png(3))
+    said = r"pictures: pictures in a format that is not read: 2 \(c\.bmp, sub/d\.Gif\); allowed are \.png, \.jpg"
+    with pytest.raises(ValueError, match=said):
+        read_folder(folder, path)
+
+
+def test_linked_folders_count_too(folder, tmp_path):
+    (tmp_path / "linked").symlink_to(folder)
+    (folder / "more").symlink_to(tmp_path / "elsewhere")
+    save(tmp_path / "elsewhere" / "e.png", 3)
+    (folder / "gone.png").symlink_to(tmp_path / "nowhere")
+    assert numbers(read_folder(tmp_path / "linked")) == [0, 2, 3, 1]
+
+
 @pytest.mark.parametrize("name", ["../pictures/b.png", "sub/../../x.png", "/etc/b.png"])
 def test_files_outside_the_folder_are_refused(folder, name):
     path = manifest(folder, file=[name, *FILES[1:]])
@@ -203,8 +222,8 @@ def test_files_outside_the_folder_are_refused(folder, name):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", r"its columns are \[\]; one of them is to be file"),
-        ("path,prompt_id\na,1\n", r"its columns are \['path', 'prompt_id'\]; one of them is to be file"),
+        ("", r"its columns are \[\]; needed are file, and none there twice"),
+        ("path,prompt_id\na,1\n", r"its columns are \['path', 'prompt_id'\]; needed are file"),
         ("file,file,prompt_id\na,a,1\n", "none there twice"),
         ("file,prompt\na,1\n", r"its columns are \['file', 'prompt'\]; needed is prompt_id or caption"),
         ("file,caption\n", "it names no picture"),
@@ -217,8 +236,8 @@ def test_files_outside_the_folder_are_refused(folder, name):
         ("file,prompt_id,candidate\na.png,1,\n", "candidate '' is no whole number ≥ 0"),
         ("file,prompt_id,score\na.png,1,nan\n", "score 'nan' is no finite number"),
         ("file,prompt_id,score\na.png,1,1e999\n", "score '1e999' is no finite number"),
-        ('file,caption\na.png,"open\n', "the manifest cannot be read as CSV in UTF-8"),
-        (b"file,caption\na.png,caf\xe9\n", "the manifest cannot be read as CSV in UTF-8"),
+        ('file,caption\na.png,"open\n', "it cannot be read as CSV in UTF-8"),
+        (b"file,caption\na.png,caf\xe9\n", "it cannot be read as CSV in UTF-8"),
     ],
 )
 def test_a_manifest_that_says_nothing_clear_is_refused(tmp_path, text, says):
@@ -234,7 +253,7 @@ def test_what_is_not_there_is_said(tmp_path):
     with pytest.raises(ValueError, match=r"there is no picture in it; pictures end in \.png, \.jpg, \.jpeg, \.webp"):
         open_pictures(tmp_path)
     save(tmp_path / "a.png", 1)
-    with pytest.raises(ValueError, match=r"m\.csv: the manifest cannot be read .*No such file"):
+    with pytest.raises(ValueError, match=r"m\.csv: it cannot be read .*No such file"):
         open_pictures(tmp_path, tmp_path / "m.csv")
     with pytest.raises(ValueError, match=r"b\.parquet cannot be read as parquet \(.*No such file"):
         open_pictures(tmp_path / "b.parquet")

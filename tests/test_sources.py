@@ -1,8 +1,9 @@
-"""The common table, and the doors that datasets opens: imagefolder, parquet, shards, hub and stream."""
+"""The common table, and the doors for anybody's pictures: imagefolder, parquet, shards, hub and stream."""
 
 import io
 import json
 import logging
+import re
 import tarfile
 from pathlib import Path
 
@@ -10,12 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dalle.__main__ import main
 from dalle.config.data import Columns, Cub
+from dalle.data.sources.arrow import LEFT_OUT, keep_of_stream, read_hub, read_parquet
 from dalle.data.sources.doors import open_source
-from dalle.data.sources.folder import LEFT_OUT, keep_of_stream, read_hub, read_imagefolder, read_parquet
+from dalle.data.sources.imagefolder import read_imagefolder
 from dalle.data.sources.shards import read_shards
-from dalle.data.sources.table import make_source, measured
+from dalle.data.sources.table import BLANK, make_source, measured
 from dalle.images import decode_picture
+from dalle.listing import OTHERS
 
 COLUMNS = Columns()
 
@@ -44,11 +48,22 @@ def test_a_source_tidies_captions_and_fills_what_is_not_said():
         ([], "birds: there is no picture in it"),
         ([row(0), row(0, split="val", prompt_id=1)], r"birds: pictures in two splits: 1 \(0\)"),
         ([row(n % 7) for n in range(14)], r"prompt_id more than once: 7 \(0, 1, 2, 3, 4, …\)"),
+        ([row(0), row(1, caption=None), row(2, caption=7)], r"birds: captions that are no text: 2 \(None, 7\)"),
+        ([row(0, prompt_id="first")], "birds: numbers of captions, widths and heights are whole numbers"),
     ],
 )
 def test_a_source_without_pictures_or_with_some_twice_is_refused(rows, complaint):
     with pytest.raises(ValueError, match=complaint):
         make_source("birds", rows, picture)
+
+
+def test_empty_captions_are_left_out_and_counted_unless_a_picture_has_no_other():
+    said = [("a bird", 0), (" ", 0), ("", 0), ("", 1), ("", 1), ("a jay", 2)]
+    rows = [row(number, caption=caption, picture=picture) for number, (caption, picture) in enumerate(said)]
+    source = make_source("birds", [each | {"image_id": each["picture"]} for each in rows], picture, notes={"a": 1})
+    assert source.rows[["picture", "caption"]].to_numpy().tolist() == [[0, "a bird"], [1, ""], [2, "a jay"]]
+    assert source.rows["prompt_id"].tolist() == [0, 3, 5]
+    assert source.notes == {"a": 1, BLANK: 3}
 
 
 def test_sizes_that_are_not_said_are_measured_as_the_picture_is_looked_at():
@@ -90,11 +105,69 @@ def test_an_imagefolder_that_datasets_would_read_in_silence_is_refused(folder):
         read_imagefolder(folder, COLUMNS)
 
 
+NAMES = ["b_test_1.png", "dev-log.png", "eval/a.png", "my val.png", "plain.png", "train_7.png", ".hidden.png"]
+
+
+def test_words_in_names_are_no_splits(tmp_path):
+    """For datasets each of them but plain.png is one, and plain.png is in none."""
+    for number, name in enumerate(NAMES):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(picture(number))
+    lines = [f"{name},{caption}" for name, caption in zip(NAMES, ["NA", "null", "1", *"abcd"], strict=True)]
+    (tmp_path / "metadata.csv").write_text("\n".join(["\ufefffile_name,caption", *lines]), encoding="utf-8")
+    source = read_imagefolder(tmp_path, COLUMNS)
+    assert set(source.rows["split"]) == {"train"}
+    assert source.rows["file"].tolist() == NAMES
+    assert source.rows["caption"].tolist() == ["NA", "null", "1", *"abcd"]
+    assert [source.read(each) for each in source.rows["picture"]] == [picture(number) for number in range(7)]
+
+
+def test_metadata_may_lie_above_the_splits_and_no_picture_beside_them(folder):
+    lines = []
+    for split in ("train", "validation"):
+        lines += [f"{split}/{line}" for line in (folder / split / "metadata.csv").read_text().splitlines()[1:]]
+        (folder / split / "metadata.csv").unlink()
+    (folder / "validation").rename(folder / "val")
+    text = "\n".join(["file_name,caption,kind", *lines]).replace("validation/", "val/")
+    (folder / "metadata.csv").write_text(text)
+    assert read_imagefolder(folder, COLUMNS).rows["split"].tolist() == ["train"] * 4 + ["val"]
+    (folder / "e.png").write_bytes(picture(5))
+    (folder / "metadata.csv").write_text(f"{text}\ne.png,an e,k")
+    with pytest.raises(ValueError, match=r"in none of the splits train/, val/, validation/, test/: 1 \(e\.png\)"):
+        read_imagefolder(folder, COLUMNS)
+
+
+def test_files_that_are_no_pictures_are_counted_and_foreign_pictures_refused(folder, caplog):
+    (folder / "licence.txt").write_text("free")
+    (folder / "train" / "captions.csv").write_text("a,b")
+    assert read_imagefolder(folder, COLUMNS).notes == {OTHERS: 2, BLANK: 0}
+    assert "left alone: 2 (licence.txt, train/captions.csv)" in caplog.text
+    for name in ("old.bmp", "train/moving.GIF"):
+        (folder / name).write_bytes(picture(1))
+    said = r"format that is not read: 2 \(old\.bmp, train/moving\.GIF\); allowed are \.png, \.jpg, \.jpeg, \.webp"
+    with pytest.raises(ValueError, match=said):
+        read_imagefolder(folder, COLUMNS)
+
+
+def test_ids_of_an_imagefolder_are_of_one_file_each(folder):
+    rows = read_imagefolder(folder / "train", Columns(image_id="kind")).rows
+    assert rows["image_id"].tolist() == ["ka", "kb", "kc", "kb"]
+    path = folder / "train" / "metadata.csv"
+    path.write_text(path.read_text().replace("kc", "ka"))
+    with pytest.raises(ValueError, match=r"train, column kind: ids of several files: 1 \(ka\)"):
+        read_imagefolder(folder / "train", Columns(image_id="kind"))
+
+
 def test_an_imagefolder_needs_its_metadata_and_its_columns(folder):
-    with pytest.raises(ValueError, match=r"there is no column 'words'; its columns are \['image', 'caption', 'kind'\]"):
+    said = r"metadata\.csv: its columns are \['file_name', 'caption', 'kind'\]; needed are file_name, words"
+    with pytest.raises(ValueError, match=said):
         read_imagefolder(folder, Columns(caption="words"))
-    (folder / "train" / "metadata.csv").write_text("name,caption\n")
-    with pytest.raises(ValueError, match=r"needed is a metadata\.csv with a column file_name"):
+    (folder / "train" / "metadata.csv").write_text("file_name,caption\nsub/a.png,a, b\n")
+    with pytest.raises(ValueError, match=r"metadata\.csv: it cannot be read as CSV in UTF-8 \(line 2 has not as many"):
+        read_imagefolder(folder, COLUMNS)
+    for split in ("train", "validation"):
+        (folder / split / "metadata.csv").unlink()
+    with pytest.raises(ValueError, match=r"there is no metadata\.csv in it, which says of each file_name its caption"):
         read_imagefolder(folder, COLUMNS)
     with pytest.raises(ValueError, match="there is no such folder"):
         read_imagefolder(folder / "none", COLUMNS)
@@ -133,6 +206,18 @@ def test_rows_with_one_id_are_one_picture(tmp_path):
     source = read_parquet({"train": [path]}, Columns(image_id="number"))
     assert source.rows["image_id"].tolist() == ["5", "6", "5"]
     assert source.rows["picture"].tolist() == [0, 1, 0]
+
+
+def test_classes_have_their_names_and_no_class_is_nobodys(tmp_path):
+    from datasets import ClassLabel, Dataset, Features, Value
+    from datasets import Image as Pictures
+
+    cells = [{"bytes": picture(number), "path": None} for number in range(4)]
+    columns = {"image": cells, "caption": [*"abcd"], "bird": [1, 0, -1, None]}
+    features = {"image": Pictures(), "caption": Value("string"), "bird": ClassLabel(names=["jay", "tit"])}
+    Dataset.from_dict(columns, features=Features(features)).to_parquet(tmp_path / "a.parquet")
+    source = read_parquet({"train": [tmp_path / "a.parquet"]}, Columns(category="bird"))
+    assert source.rows["category"].tolist() == ["tit", "jay", "", ""]
 
 
 def test_the_copy_of_parquet_files_goes_with_the_source(tmp_path, monkeypatch):
@@ -202,6 +287,18 @@ def test_half_shards_are_refused(tmp_path):
         read_shards({"train": [tmp_path / "2.tar"]}, COLUMNS)
 
 
+def test_shards_that_count_anew_are_not_taken_for_one(tmp_path):
+    """Samples of the same name in two shards would be one picture with two captions, and the other would be lost."""
+    number = b'{"number": 7}'
+    paths = [write_shard(tmp_path / f"{n}.tar", a__png=picture(n), a__txt=b"one", a__json=number) for n in range(2)]
+    with pytest.raises(ValueError, match=r"names of samples there twice \(columns\.image_id .*\): 1 \(1\.tar: a\)"):
+        read_shards({"train": paths}, COLUMNS)
+    assert read_shards({"train": paths}, Columns(image_id="number")).rows["picture"].tolist() == [0, 0]
+    both = write_shard(tmp_path / "2.tar", a__png=picture(1), a__jpg=picture(2), a__txt=b"one")
+    with pytest.raises(ValueError, match=r"2\.tar: files there twice, or samples of several pictures: 1 \(a\)"):
+        read_shards({"train": [both]}, COLUMNS)
+
+
 def test_of_a_stream_small_pictures_are_kept(tmp_path, caplog):
     caplog.set_level(logging.WARNING)
     shard = write_shard(
@@ -218,6 +315,31 @@ def test_of_a_stream_small_pictures_are_kept(tmp_path, caplog):
     assert (pixels[0] == np.array([1, 2, 254])).all()
     counts = keep_of_stream("webdataset", out, side=12, num=1, split="train", data_files={"train": str(shard)})
     assert counts["kept"] == 1
+
+
+def test_keep_streams_a_folder_of_parquet_files(tmp_path, capsys):
+    (tmp_path / "set").mkdir()
+    write_parquet(tmp_path / "set" / "train.parquet", ["one", "two", "three"], number=[5, 6, 7])
+    out = tmp_path / "kept.parquet"
+    assert main(["keep", str(tmp_path / "set"), str(out), "--side", "12", "--pictures", "2"]) == 0
+    assert capsys.readouterr().out == f"2 kept, 0 {LEFT_OUT}: {out}\n"
+    source = read_parquet({"train": [out]}, Columns(image_id="number"))
+    assert source.rows[["caption", "image_id"]].to_numpy().tolist() == [["one", "5"], ["two", "6"]]
+    assert decode_picture(source.read(0), "")[0].shape == (12, 16, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--side", "0"], "--side 0: allowed are 1 and more"),
+        (["--side", "8", "--pictures", "0"], "--pictures 0: allowed are 1 and more"),
+        (["--side", "8"], "it cannot be loaded"),
+    ],
+)
+def test_what_keep_cannot_do_is_one_line(tmp_path, capsys, options, says):
+    assert main(["keep", str(tmp_path / "none"), str(tmp_path / "kept.parquet"), *options]) == 1
+    assert re.fullmatch(f"Error: .*{says}.*\n", capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_set_that_is_not_there_is_said_to_be_missing_and_what_belongs_there():

@@ -45,9 +45,10 @@ def make_pictures(folder: Path, num: int) -> None:
 def ours(folder: Path, workers: int) -> Iterator[int]:
     """The darkroom: listing 1 of the paper, in threads."""
     from dalle.data.darkroom import Darkroom, Print
-    from dalle.data.sources.table import file_reader, files_below, make_source
+    from dalle.data.sources.table import file_reader, make_source
+    from dalle.listing import files_below
 
-    files = files_below(folder, (".jpg",))
+    files = files_below(folder)
     place = {"caption": "", "split": "train", "category": "", "width": WIDTH, "height": HEIGHT}
     rows = [place | {"prompt_id": n, "image_id": name, "file": name, "picture": n} for n, name in enumerate(files)]
     source = make_source(str(folder), rows, file_reader(folder, files))
@@ -59,6 +60,8 @@ def ours(folder: Path, workers: int) -> Iterator[int]:
         if len(batch) == BATCH:
             yield len(np.stack(batch))
             batch.clear()
+    if batch:
+        yield len(np.stack(batch))
 
 
 def _augmentation() -> Callable[[Any], Any]:

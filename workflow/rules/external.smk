@@ -1,4 +1,4 @@
-from dalle.systems.listing import listing_digest
+from dalle.listing import listing_digest
 
 
 # Pictures that other programs made for the captions of one suite.

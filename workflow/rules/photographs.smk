@@ -1,4 +1,4 @@
-from dalle.systems.listing import listing_digest
+from dalle.listing import listing_digest
 
 OVERLAP = experiment.data.overlap
 UNSEEN_BY_PICTURES = ["workers", "overlap"]
@@ -23,7 +23,7 @@ rule photographs:
         "<results>/benchmarks/photographs/all.tsv"
     conda:
         "../../environment.yml"
-    threads: 2
+    threads: experiment.data.workers
     params:
         settings=slice_of(experiment.data, without=UNSEEN_BY_PICTURES),
         unseen=untracked({"workers": experiment.data.workers}),

@@ -1,11 +1,12 @@
 """MS-COCO in its own layout, 2014 and 2017, and Karpathy's splits of the 2014 pictures."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dalle.data.sources.table import Source, differences, file_reader, files_below, make_source, refuse
+from dalle.data.sources.table import Source, differences, file_reader, listed, make_source, refuse
 from dalle.manifest import leads_outside
 
 SPLITS = ("train", "val")
@@ -21,13 +22,16 @@ def read_coco(folder: str | Path, year: int, splits: tuple[str, ...] = SPLITS) -
     folder = Path(folder)
     files: list[str] = []
     rows: list[dict[str, Any]] = []
+    notes: Counter[str] = Counter()
     for split in splits:
-        rows += _rows_of_split(folder, f"{split}{year}", split, files)
-    return make_source(f"COCO {year} in {folder}", rows, file_reader(folder, files))
+        rows += _rows_of_split(folder, f"{split}{year}", split, files, notes)
+    return make_source(f"COCO {year} in {folder}", rows, file_reader(folder, files), notes=notes)
 
 
-def _rows_of_split(folder: Path, pictures: str, split: str, files: list[str]) -> Iterator[dict[str, Any]]:
-    """The captions of a split, picture by picture; the names of its pictures are added to ``files``."""
+def _rows_of_split(
+    folder: Path, pictures: str, split: str, files: list[str], notes: Counter[str]
+) -> Iterator[dict[str, Any]]:
+    """The captions of a split, picture by picture. Adds the names of its pictures to ``files``, and counts others."""
     path = folder / "annotations" / f"captions_{pictures}.json"
     said = _read(path, images={"id", "file_name", "width", "height"}, annotations={"id", "image_id", "caption"})
     captions: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in said["images"]}
@@ -35,7 +39,7 @@ def _rows_of_split(folder: Path, pictures: str, split: str, files: list[str]) ->
     refuse(str(path), {"captions of pictures that are not listed": strange})
     for each in said["annotations"]:
         captions[each["image_id"]].append(each)
-    there = files_below(folder / pictures, (".jpg",))
+    there = listed(folder / pictures, notes)
     names = [image["file_name"] for image in said["images"]]
     silent = [image["file_name"] for image in said["images"] if not captions[image["id"]]]
     refuse(str(folder / pictures), differences(names, there, path.name) | {"pictures without a caption": silent})
@@ -57,7 +61,10 @@ def read_karpathy(folder: str | Path, file: str | Path) -> Source:
     files = [f"{image['filepath']}/{image['filename']}" for image in said]
     folders = sorted({image["filepath"] for image in said})
     refuse(str(file), {"folders outside": [name for name in folders if leads_outside(name)]})
-    there = [f"{name}/{picture}" for name in folders for picture in files_below(folder / name, (".jpg",))]
+    notes: Counter[str] = Counter()
+    there = [f"{name}/{picture}" for name in folders for picture in listed(folder / name, notes)]
+    strange = [name for name, image in zip(files, said, strict=True) if not _are_sentences(image["sentences"])]
+    refuse(str(file), {"pictures whose sentences are no list with raw and sentid": strange})
     silent = [name for name, image in zip(files, said, strict=True) if not image["sentences"]]
     refuse(str(folder), differences(files, there, file.name) | {"pictures without a caption": silent})
     rows = (
@@ -66,7 +73,11 @@ def read_karpathy(folder: str | Path, file: str | Path) -> Source:
         for picture, image in enumerate(said)
         for sentence in image["sentences"]
     )
-    return make_source(f"COCO in {folder}, splits of {file.name}", rows, file_reader(folder, files))
+    return make_source(f"COCO in {folder}, splits of {file.name}", rows, file_reader(folder, files), notes=notes)
+
+
+def _are_sentences(said: Any) -> bool:
+    return isinstance(said, list) and all(isinstance(each, dict) and {"raw", "sentid"} <= each.keys() for each in said)
 
 
 def _read(path: Path, **lists: set[str]) -> dict[str, list[dict[str, Any]]]:

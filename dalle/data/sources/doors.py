@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dalle.data.sources.arrow import read_hub, read_parquet
 from dalle.data.sources.coco import SPLITS, read_coco, read_karpathy
 from dalle.data.sources.cub import read_cub
-from dalle.data.sources.folder import read_hub, read_imagefolder, read_parquet
+from dalle.data.sources.imagefolder import read_imagefolder
 from dalle.data.sources.shards import read_shards
 from dalle.data.sources.table import Source
 

@@ -34,24 +34,27 @@ def read_shards(paths: Mapping[str, Iterable[str | Path]], columns: "Columns") -
     """The shards of each split. The caption is NAME.txt, or the entry ``columns.caption`` of NAME.json.
 
     Category and image_id are entries of NAME.json; without, image_id is NAME. Raises ValueError for a shard that is no
-    plain tar, and for samples that lack a picture or a caption.
+    plain tar, for samples that lack a picture or a caption, and for those that are there twice.
     """
     shards = [(split, Path(path)) for split, some in paths.items() for path in some]
     refuse("webdataset", {"missing shards": [str(path) for _, path in shards if not path.is_file()]})
     places: list[Place] = []
     rows: list[dict[str, Any]] = []
     known: dict[str, int] = {}
+    twice: list[str] = []
     for split, path in shards:
         for name, parts in _samples(path):
             picture = next(parts[kind] for kind in PICTURES if kind in parts)
             said = _said(parts, columns, f"{path}: {name}")
             image_id = str(said[columns.image_id]) if columns.image_id else name
+            twice += [f"{path.name}: {name}"] if image_id in known and not columns.image_id else []
             place = {"image_id": image_id, "split": split, "file": f"{path.name}: {name}"}
             place |= {"category": str(said[columns.category]) if columns.category else ""}
             place |= {"picture": known.setdefault(image_id, len(places))}
             places.append(picture)
             captions = said[columns.caption]
             rows += [place | {"caption": caption, "prompt_id": len(rows) + n} for n, caption in enumerate(captions)]
+    refuse("webdataset", {"names of samples there twice (columns.image_id says which are one picture)": twice})
     return make_source("webdataset", rows, lambda picture: places[picture].read())
 
 
@@ -72,6 +75,7 @@ def _said(parts: Mapping[str, Place], columns: "Columns", name: str) -> dict[str
 def _samples(path: Path) -> Iterator[tuple[str, dict[str, Place]]]:
     """Every sample's name and its files by their endings, in the order of the shard."""
     samples: dict[str, dict[str, Place]] = {}
+    twice: list[str] = []
     try:
         with tarfile.open(path, "r:") as shard:
             for member in shard:
@@ -79,10 +83,13 @@ def _samples(path: Path) -> Iterator[tuple[str, dict[str, Place]]]:
                     folder, _, file = member.name.rpartition("/")
                     stem, _, ending = file.partition(".")  # webdataset's rule: the first dot of the file's name
                     parts = samples.setdefault(f"{folder}/{stem}".lstrip("/"), {})
+                    twice += [member.name] if ending.lower() in parts else []
                     parts[ending.lower()] = Place(path, member.offset_data, member.size)
     except tarfile.TarError as error:
         raise ValueError(f"{path}: it is no plain, uncompressed tar file ({error})") from None
     blind = [name for name, parts in samples.items() if not parts.keys() & set(PICTURES)]
+    twice += [name for name, parts in samples.items() if len(parts.keys() & set(PICTURES)) > 1]
     mute = [name for name, parts in samples.items() if not parts.keys() & {"txt", "json"}]
-    refuse(str(path), {"samples without a picture": blind, "samples without a caption": mute})
+    half = {"samples without a picture": blind, "samples without a caption": mute}
+    refuse(str(path), half | {"files there twice, or samples of several pictures": twice})
     yield from samples.items()

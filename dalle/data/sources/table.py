@@ -3,7 +3,7 @@
 No picture is decoded here, and none is held in memory: a source knows how to read the file of any one of them.
 """
 
-import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from dalle.data.crops import Box
 from dalle.data.oddities import upright_size
-from dalle.manifest import SHOWN
+from dalle.listing import OTHERS, pictures_below, some
 
+BLANK = "empty captions of pictures that have others, left out"
 COLUMNS = {
     "prompt_id": "int64",
     "image_id": "str",
@@ -62,13 +63,19 @@ class Source:
 def make_source(name: str, rows: Iterable[Mapping[str, Any]], read: Callable[[int], bytes], **more: Any) -> Source:
     """A source of ``rows`` whose captions have one space between words and none at their ends.
 
-    Raises ValueError if there is no row, a prompt_id occurs twice, or a picture stands in two splits.
+    Empty captions are left out, and counted in the notes; a picture that has no other stays, in one row. Raises
+    ValueError if there is no row, a caption is no text, a prompt_id is no whole number or occurs twice, or a picture
+    stands in two splits.
     """
     table = pd.DataFrame(list(rows), columns=list(COLUMNS))
     if table.empty:
         raise ValueError(f"{name}: there is no picture in it")
-    table = table.fillna({"category": "", "width": 0, "height": 0}).astype(COLUMNS)
+    refuse(name, {"captions that are no text": [repr(each) for each in table["caption"] if not isinstance(each, str)]})
     table["caption"] = [" ".join(caption.split()) for caption in table["caption"]]
+    try:
+        table = table.fillna({"category": "", "width": 0, "height": 0}).astype(COLUMNS)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"{name}: numbers of captions, widths and heights are whole numbers ({error})") from None
     splits = table.drop_duplicates(["image_id", "split"])
     refuse(
         name,
@@ -77,7 +84,16 @@ def make_source(name: str, rows: Iterable[Mapping[str, Any]], read: Callable[[in
             "pictures in two splits": splits["image_id"][splits["image_id"].duplicated()],
         },
     )
-    return Source(name, table, read, **more)
+    is_blank = _is_blank(table)
+    notes = {**more.pop("notes", {}), BLANK: int(is_blank.sum())}
+    return Source(name, table[~is_blank].reset_index(drop=True), read, notes=notes, **more)
+
+
+def _is_blank(table: pd.DataFrame) -> "pd.Series[bool]":
+    """Which rows say nothing: those without a caption of a picture that has one, or has such a row already."""
+    is_silent = table["caption"] == ""
+    has_others = table["picture"].isin(table["picture"][~is_silent])
+    return is_silent & (has_others | table[is_silent].duplicated("picture").reindex(table.index, fill_value=False))
 
 
 def refuse(name: str, complaints: Mapping[str, Iterable[str]]) -> None:
@@ -86,12 +102,6 @@ def refuse(name: str, complaints: Mapping[str, Iterable[str]]) -> None:
     said = [f"{what}: {some(examples)}" for what, examples in found.items() if examples]
     if said:
         raise ValueError(f"{name}: {'; '.join(said)}")
-
-
-def some(examples: list[str]) -> str:
-    """'7 (a, b, c, d, e, …)'."""
-    more = ["…"] if len(examples) > SHOWN else []
-    return f"{len(examples)} ({', '.join([*examples[:SHOWN], *more])})"
 
 
 def differences(named: Iterable[str], there: Iterable[str], whose: str) -> dict[str, list[str]]:
@@ -103,15 +113,14 @@ def differences(named: Iterable[str], there: Iterable[str], whose: str) -> dict[
     }
 
 
-def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
-    """The names, relative to ``folder``, of the files below it that end so; linked folders count too.
+def listed(folder: Path, notes: Counter[str]) -> list[str]:
+    """The pictures below a folder. How many other files there are is added to ``notes``.
 
-    Raises ValueError without a folder.
+    Raises ValueError as :func:`dalle.listing.pictures_below`.
     """
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: there is no such folder")
-    found = (Path(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names)
-    return sorted(path.relative_to(folder).as_posix() for path in found if path.suffix.lower() in suffixes)
+    pictures, others = pictures_below(folder)
+    notes[OTHERS] += len(others)
+    return pictures
 
 
 def read_lines(path: Path) -> list[str]:

@@ -1,11 +1,10 @@
-"""Anybody's captioned pictures through ``datasets``: an imagefolder, parquet files, or a data set on the hub.
+"""Anybody's captioned pictures through ``datasets``: parquet files, or a data set on the hub.
 
 ``datasets`` maps its Arrow files into memory, so a set may be larger than that. A set that is larger than the disk is
 read as a stream, once, and what is kept of it is small: see :func:`keep_of_stream`.
 """
 
-import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
 from dalle.data.crops import shrink
-from dalle.data.sources.table import Source, differences, files_below, make_source, refuse
+from dalle.data.sources.table import Source, make_source, refuse
 from dalle.images import ROW_GROUP, Picture, decode_picture
 from dalle.manifest import picture_bytes
 from dalle.provenance import atomic
@@ -24,57 +23,28 @@ if TYPE_CHECKING:
 
     from dalle.config.data import Columns
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 LEFT_OUT = "unreadable pictures of the stream, left out"
 Cell = Mapping[str, Any]  # of a picture: bytes, or the path of a file
 
 
-def read_imagefolder(folder: str | Path, columns: "Columns") -> Source:
-    """Pictures with ``metadata.csv`` (file_name, relative to it, and the caption) beside or above them.
-
-    Subfolders train/, validation/ and test/ are splits, each with its metadata.csv; ``datasets`` calls val/
-    "validation". A file with several lines is one picture with several captions; image_id is its name. Raises
-    ValueError where metadata and folder do not name the same pictures.
-    """
-    folder = Path(folder)
-    there = files_below(folder, SUFFIXES)
-    named = [name for path in files_below(folder, (".csv",)) for name in _named(folder, folder / path)]
-    refuse(str(folder), differences(named, there, "metadata.csv"))  # datasets leaves out either kind without a word
-    return _loaded(f"{folder}", columns, folder.resolve(), "imagefolder", data_dir=str(folder.resolve()))
-
-
-def _named(folder: Path, path: Path) -> Iterator[str]:
-    """The files that a metadata.csv names, relative to ``folder``."""
-    with open(path, encoding="utf-8", newline="") as stream:
-        reader = csv.DictReader(stream)
-        if path.name != "metadata.csv" or "file_name" not in (reader.fieldnames or []):
-            raise ValueError(f"{path}: needed is a metadata.csv with a column file_name, and no other CSV file")
-        beside = path.parent.relative_to(folder)
-        try:
-            yield from [(beside / (line["file_name"] or "")).as_posix() for line in reader]
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: it cannot be read as CSV in UTF-8 ({error})") from None
-
-
 def read_parquet(paths: Mapping[str, Iterable[str | Path]], columns: "Columns") -> Source:
-    """The parquet files of each split, with exactly one column of pictures."""
+    """The parquet files of each split, with exactly one column of pictures.
+
+    Their copy, from which any row can be read alone, lies in a temporary folder for as long as the source is in use.
+    """
     files = {split: [str(path) for path in some] for split, some in paths.items()}
     missing = [path for some in files.values() for path in some if not Path(path).is_file()]
     refuse("parquet files", {"missing files": missing})
-    return _loaded(f"parquet files of {', '.join(files)}", columns, None, "parquet", data_files=files)
+    copy = TemporaryDirectory()  # not the user's cache, which knows a file by its name and time
+    splits = _load("parquet", cache_dir=copy.name, data_files=files)
+    source = _of_splits(splits, f"parquet files of {', '.join(files)}", columns, is_by_name=False)
+    finalize(source.read, copy.cleanup)
+    return source
 
 
 def read_hub(name: str, revision: str, columns: "Columns") -> Source:
     """A data set on the hub, kept in the user's cache of ``datasets``."""
-    return _of_splits(_load(name, revision=revision), name, columns, None, is_by_name=True)
-
-
-def _loaded(name: str, columns: "Columns", root: Path | None, builder: str, **where: Any) -> Source:
-    """Local files through ``datasets``; its copy lies in a temporary folder for as long as the source is in use."""
-    copy = TemporaryDirectory()  # not the user's cache, which knows a file by its name and time
-    source = _of_splits(_load(builder, cache_dir=copy.name, **where), name, columns, root, root is not None)
-    finalize(source.read, copy.cleanup)
-    return source
+    return _of_splits(_load(name, revision=revision), name, columns, is_by_name=True)
 
 
 def _load(name: str, **where: Any) -> Any:
@@ -101,10 +71,7 @@ class Part:
         return self.dataset[row : row + 1][self.column][0]
 
 
-def _of_splits(
-    splits: "Mapping[str, Dataset]", name: str, columns: "Columns", root: Path | None, is_by_name: bool
-) -> Source:
-    """One source of all splits. Below ``root`` a file is one picture, however many rows have it."""
+def _of_splits(splits: "Mapping[str, Dataset]", name: str, columns: "Columns", is_by_name: bool) -> Source:
     from datasets import Image
 
     parts: list[Part] = []
@@ -113,7 +80,7 @@ def _of_splits(
         column = _image_column(dataset.features, f"{name}, split {split}")
         parts.append(Part(split, dataset.cast_column(column, Image(decode=False)), column, num))
         num += len(dataset)
-    rows = [row for part in parts for row in _rows(part, columns, name, root)]
+    rows = [row for part in parts for row in _rows(part, columns, name)]
 
     def read(picture: int) -> bytes:
         part = next(part for part in reversed(parts) if part.first <= picture)
@@ -122,7 +89,7 @@ def _of_splits(
     return make_source(name, [row | {"prompt_id": number} for number, row in enumerate(rows)], read)
 
 
-def _rows(part: Part, columns: "Columns", name: str, root: Path | None) -> Iterator[dict[str, Any]]:
+def _rows(part: Part, columns: "Columns", name: str) -> Iterator[dict[str, Any]]:
     wanted = [each for each in (columns.caption, columns.category, columns.image_id) if each]
     features = part.dataset.features
     if unknown := [each for each in wanted if each not in features]:
@@ -130,14 +97,21 @@ def _rows(part: Part, columns: "Columns", name: str, root: Path | None) -> Itera
     names = getattr(features.get(columns.category), "names", None)  # of a ClassLabel, which stores numbers
     known: dict[str, int] = {}
     for row, cells in enumerate(part.dataset.select_columns(wanted)):
-        file = Path(part.cell(row)["path"]).relative_to(root).as_posix() if root else f"{part.split}, row {row}"
+        file = f"{part.split}, row {row}"
         image_id = str(cells[columns.image_id]) if columns.image_id else file
-        category = cells[columns.category] if columns.category else ""
+        category = _category(cells[columns.category], names) if columns.category else ""
         place = {"image_id": image_id, "split": part.split, "picture": known.setdefault(image_id, part.first + row)}
-        place |= {"category": names[category] if names else category, "file": file}
+        place |= {"category": category, "file": file}
         captions = cells[columns.caption]
         captions = captions if isinstance(captions, list) else [captions or ""]
         yield from (place | {"caption": _text(caption, name)} for caption in captions or [""])
+
+
+def _category(value: Any, names: Sequence[str] | None) -> Any:
+    """A class's name; '' for none, which ClassLabels write as -1."""
+    if value is None or (names and value < 0):
+        return ""
+    return names[value] if names else value
 
 
 def _text(caption: Any, name: str) -> str:
@@ -166,7 +140,8 @@ def keep_of_stream(name: str, out: str | Path, side: int, num: int | None = None
     import pyarrow.parquet as pq
 
     stream = _load(name, streaming=True, **where)
-    column, schema = _image_column(stream.features, name), stream.features.arrow_schema
+    column = _image_column(stream.features or {}, name)
+    schema = stream.features.arrow_schema
     counts = {"kept": 0, LEFT_OUT: 0}
     rows = islice(_kept(stream.decode(False), column, side, name, counts), num)
     with atomic(out) as temporary, pq.ParquetWriter(temporary, schema) as writer:
