@@ -95,6 +95,36 @@ def test_a_planted_photograph_is_found_and_nothing_else(coco, tmp_path, corner):
     assert report["training_pictures"] == 81
 
 
+def test_a_photograph_planted_among_the_training_files_is_found_and_nothing_else(tmp_path):
+    """From files to the table: a photograph of the suite, cut by 4 % and compressed again, has got into train2017/."""
+    if not COCO.exists():
+        pytest.skip("the small COCO is not here")
+    folder, data = tmp_path / "coco", tmp_path / "data"
+    for place in ("annotations", "train2017"):
+        (folder / place).mkdir(parents=True)
+        for file in (COCO / place).iterdir():
+            (folder / place / file.name).symlink_to(file)
+    (folder / "val2017").symlink_to(COCO / "val2017")
+    victim = sorted((COCO / "val2017").iterdir())[42]
+    photograph = np.array(Image.open(victim).convert("RGB"))
+    Image.fromarray(cut(photograph, 0.04, (0.3, 0.8))).save(folder / "train2017" / "planted.jpg", quality=60)
+    path = folder / "annotations" / "captions_train2017.json"
+    said = json.loads(path.read_text())
+    said["images"].append({"id": 1, "file_name": "planted.jpg", "width": 123, "height": 123})
+    said["annotations"].append({"id": 1, "image_id": 1, "caption": "what nobody should have planted"})
+    path.unlink()
+    path.write_text(json.dumps(said))
+    write_photographs(Coco(folder=str(folder), image_size=SIDE), 0, data)
+    training = [data / "train.parquet", data / "uncaptioned.parquet"]
+    write_overlap({"val": data / "val_reference.parquet"}, training, data, tmp_path / "overlap.png", SETTINGS)
+    overlap = pd.read_parquet(data / "overlap.parquet").query("overlap")["prompt_id"]
+    files = pd.read_parquet(data / "captions.parquet").set_index("prompt_id")["file"]
+    assert files[overlap].tolist() == [f"val2017/{victim.name}"]
+    best = pd.read_csv(data / "overlap_pairs.csv").iloc[0]
+    assert best[["likeness_archive", "likeness_id", "overlap"]].tolist() == ["train", 1, True]
+    assert json.loads((data / "overlap.json").read_text())["training_pictures"] == 81
+
+
 def test_every_photograph_is_found_when_cut_compressed_or_mirrored(coco, tmp_path):
     rows, references = read_archive(coco / "val_reference.parquet")
     others = read_archive(coco / "train.parquet")[1]

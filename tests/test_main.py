@@ -338,7 +338,8 @@ def test_help_has_an_example_that_the_parser_takes(capsys, command):
 
 
 def test_the_commands_of_the_guides_are_taken_by_the_parser():
-    guide = "".join((ROOT / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("playing", "provenance"))
+    guides = ("data", "playing", "provenance")
+    guide = "".join((ROOT / f"docs/{name}.md").read_text(encoding="utf-8") for name in guides)
     commands = re.findall(r"^python -m dalle (.+)$", guide, flags=re.MULTILINE)
     assert {parser().parse_args(shlex.split(command)).command for command in commands} == EXAMPLES.keys()
 

@@ -1,10 +1,12 @@
 """The plan in closed form: parameters, traffic, time and disk, and the paper's own numbers; how it is shown."""
 
+import re
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from rich.console import Console
 
 from dalle.config.distributed import Distributed, PowerSGD
@@ -24,6 +26,7 @@ from dalle.plan.cost import (
     seen_in_all_layers,
     step_seconds,
 )
+from dalle.plan.memory import activation_bytes, ours, state_bytes, working_copy_bytes
 from dalle.plan.parameters import PriorParameters, num_parameters, prior_parameters
 from dalle.plan.report import plan, show
 from dalle.plan.traffic import (
@@ -172,6 +175,26 @@ def test_every_shipped_config_has_a_plan(config: Path, capsys: pytest.CaptureFix
     shown = capsys.readouterr().out
     assert all(section.title in shown for section in sections)
     assert "83.3%" in shown
+
+
+@pytest.mark.parametrize("name", ["coco", "cub"])
+def test_the_experiments_on_photographs_fit_the_gpus_that_they_name(name: str) -> None:
+    """Weights, moments, average, 16-bit copy and activations of the prior: at the batch of the config, and at the
+    largest of which its comment says that 80 GB hold it."""
+    text = (ROOT / f"workflow/config/{name}.yaml").read_text(encoding="utf-8")
+    work = read_work(load_config(yaml.safe_load(text)))
+    parameters = prior_parameters(prior_without_numbers(work.shape))
+
+    def held(batch: int) -> int:
+        state = state_bytes(parameters, ours(work.prior), shards=1) + working_copy_bytes(parameters, work.shape, 1)
+        return state + activation_bytes(work.shape, batch, False, work.attention)
+
+    words = re.sub(r"\n# ", " ", text)
+    millions, total = re.search(r"prior, (\d+) million parameters.*? ([\d.]+) GiB(?: in all|, 0)", words).groups()
+    assert round(parameters.total / 1e6) == int(millions)
+    assert held(work.prior.batch_size) / GIB == pytest.approx(float(total), abs=0.05)
+    assert held(work.prior.batch_size) < 24e9
+    assert held(int(re.search(r"80 GB hold a batch of (\d+)", words)[1])) < 80e9
 
 
 @pytest.mark.parametrize(

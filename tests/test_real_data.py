@@ -1,30 +1,21 @@
 """From a source to the files of an experiment: who is in them, how they are cut, and an account that adds up."""
 
 import hashlib
-import io
-import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from little_source import report_of, solid, synthetic, write_from
 from PIL import Image
 
-from dalle.config.data import Coco, Cub, Folder, Overlap
-from dalle.config.models import Tokenizer as TokenizerSettings
+from dalle.config.data import Coco, Cub, Folder
 from dalle.data.crops import centred
-from dalle.data.darkroom import Darkroom, Print
-from dalle.data.duplicates import write_overlap
-from dalle.data.oddities import RULES, oddities
+from dalle.data.oddities import RULES
 from dalle.data.real import choose_prompts, write_photographs
-from dalle.data.report import write_data_report
-from dalle.data.sources.table import make_source
-from dalle.images import decode_picture, read_archive, read_rows
+from dalle.images import read_archive, read_rows
 from dalle.provenance import ROOT
-from dalle.tokenizer import train_tokenizer
 
 SHARED = ROOT.parent / "shared" / "data"
-here = pytest.mark.skipif(not SHARED.exists(), reason="the small real data are not here")
 SETTINGS = {"views": 3, "dvae_views": 2, "image_size": 64}
 
 
@@ -40,10 +31,6 @@ def coco(tmp_path_factory):
 
 def captions_of(folder):
     return pd.read_parquet(folder / "captions.parquet").set_index("prompt_id")
-
-
-def report_of(folder):
-    return json.loads((folder / "report.json").read_text(encoding="utf-8"))
 
 
 def original(name):
@@ -198,151 +185,12 @@ def test_other_pictures_are_of_the_same_category_where_they_can(tmp_path):
     assert of_prompt[6] in (1, 2, 3, 4)
 
 
-def write_from(folder, rows, files, **settings):
-    """write_photographs of rows that are already there; the suite's rows."""
-    from dalle.data import real
-
-    source = make_source("photographs", rows.to_dict("records"), files.__getitem__)
-    given = Folder(folder="none", **settings)
-    door, real.open_source = real.open_source, lambda _: source
-    try:
-        write_photographs(given, 0, folder)
-    finally:
-        real.open_source = door
-    return read_rows(folder / "val.parquet")
-
-
-def solid(*colour, size=(70, 66), kind="PNG", mode="RGB", **how):
-    """A picture file of one colour, RGB or as its mode says."""
-    buffer = io.BytesIO()
-    Image.new(mode, size, colour if len(colour) > 1 else colour[0]).save(buffer, kind, **how)
-    return buffer.getvalue()
-
-
-def synthetic(files, **more):
-    rows = [
-        {"prompt_id": n, "image_id": n, "caption": f"a picture number {n}", "split": "train", "file": f"{n}.png"}
-        | {"picture": n}
-        for n in range(len(files))
-    ]
-    return make_source("photographs", rows, files.__getitem__, **more), files
-
-
-def turned():
-    exif = Image.Exif()
-    exif[0x0112] = 8
-    return exif
-
-
-def palette():
-    image = Image.new("P", (70, 66))
-    image.putpalette([9, 8, 7])
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def deep():
-    buffer = io.BytesIO()
-    Image.fromarray(np.full((66, 70), 257 * 40, np.uint16)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def textured(kind):
-    buffer = io.BytesIO()
-    noise = np.random.default_rng(0).integers(0, 256, (66, 70, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(buffer, kind)
-    return buffer.getvalue()
-
-
-ODD = {
-    "plain": (solid(1, 2, 3), set(), (1, 2, 3)),
-    "exif": (solid(50, 50, 50, kind="JPEG", exif=turned()), {"turned by EXIF"}, (50, 50, 50)),
-    "grey": (solid(40, mode="L"), {"greyscale"}, (40, 40, 40)),
-    "palette": (palette(), {"palette"}, (9, 8, 7)),
-    "cmyk": (solid(255, 255, 255, 0, kind="JPEG", mode="CMYK"), {"CMYK"}, (0, 0, 0)),
-    "deep": (deep(), {"16 bits", "greyscale"}, (40, 40, 40)),
-    "alpha": (solid(0, 0, 0, 0, mode="RGBA"), {"transparent"}, (255, 255, 255)),
-    "small": (solid(4, 5, 6, size=(30, 80)), {"small"}, (4, 5, 6)),
-    "truncated": (textured("JPEG")[:-400], {"unreadable"}, None),
-    "cut png": (textured("PNG")[:-400], {"unreadable"}, None),
-    "text": (b"no picture", {"unreadable"}, None),
-}
-
-
-@pytest.mark.parametrize("name", ODD)
-def test_every_odd_picture_has_its_rule_and_is_counted(name, tmp_path):
-    data, odd, colour = ODD[name]
-    source, _ = synthetic([data])
-    source.rows["width"], source.rows["height"] = size_of(data)
-    darkroom = Darkroom(source, 64, around_boxes=False, workers=1, seed=0)
-    made = list(darkroom.develop([Print(0, "train", 0, 0, "", "centred")]))
-    assert darkroom.odd[0] == odd
-    assert set(odd) <= set(RULES)
-    if colour is None:
-        assert made == []
-        assert "0.png" in darkroom.unreadable[0]
-    else:
-        assert np.abs(made[0][1].astype(int) - colour).max() <= 1
-
-
-def size_of(data):
-    try:
-        return decode_picture(data, "")[0].shape[1::-1]
-    except ValueError:
-        return (0, 0)
-
-
-@here
-def test_the_two_grey_birds_are_found_among_the_originals():
-    files = sorted((SHARED / "cub" / "originals").rglob("*.jpg"))
-    grey = [path for path in files if "greyscale" in oddities(path.read_bytes())]
-    assert (len(files), len(grey)) == (32, 2)
-    for path in grey:
-        pixels = decode_picture(path.read_bytes(), path.name)[0]
-        assert (pixels == pixels[..., :1]).all()
-
-
-@here
-def test_plain_jpegs_have_the_same_pixels_by_the_short_way(tmp_path):
-    """The darkroom takes them from Pillow; the law of pixels is decode_picture."""
-    files = [path.read_bytes() for path in sorted((SHARED / "coco" / "originals" / "val2017").iterdir())[:8]]
-    source, _ = synthetic(files)
-    darkroom = Darkroom(source, 64, around_boxes=False, workers=2, seed=0)
-    made = [square for _, square, _ in darkroom.develop([Print(n, "", n, 0, "", "centred") for n in range(8)])]
-    lawful = [centred(Image.fromarray(decode_picture(data, "")[0]), 64) for data in files]
-    assert (np.stack(made) == np.stack(lawful)).all()
-
-
-def test_a_size_that_the_source_says_wrongly_and_a_box_outside_are_counted():
-    source, _ = synthetic([solid(1, 2, 3, size=(200, 100))] * 2, boxes={0: (10, 10, 40, 40), 1: (180, 10, 40, 40)})
-    source.rows["width"], source.rows["height"] = 200, 101
-    darkroom = Darkroom(source, 16, around_boxes=True, workers=1, seed=0)
-    darkroom.look([0, 1])
-    assert darkroom.odd == {0: {"other size"}, 1: {"other size", "box outside"}}
-    with pytest.raises(ValueError, match=r"data\.crop: photographs has no boxes; allowed is centre"):
-        Darkroom(synthetic([b""])[0], 16, around_boxes=True, workers=1, seed=0)
-
-
-def test_broken_pictures_are_left_out_everywhere_and_the_report_says_so(tmp_path):
-    files = [solid(n, n, n) for n in range(1, 9)]
-    files[1] = files[6] = b"broken"
-    source, _ = synthetic(files)
-    rows = source.rows.assign(split=["train"] * 4 + ["val"] * 4)
-    prompts = write_from(tmp_path, rows, files)
-    assert sorted(prompts["prompt_id"]) == [4, 5, 7]
-    assert set(read_rows(tmp_path / "train.parquet")["prompt_id"]) == {0, 2, 3}
-    reds = read_archive(tmp_path / "val_real.parquet")[1][:, 0, 0, 0]
-    assert set(reds) <= {1, 3, 4}
-    report = report_of(tmp_path)
-    assert report["odd_pictures"]["unreadable"]["pictures"] == 2
-    assert "1.png" in report["unreadable"]
-
-
 def test_where_there_is_no_split_for_the_suite_one_is_drawn_or_it_is_an_error(tmp_path):
     source, files = synthetic([solid(n, n, n) for n in range(1, 11)])
     with pytest.raises(ValueError, match=r"photographs: there is no split 'val'; its splits are \['train'\]"):
         write_from(tmp_path, source.rows, files)
+    with pytest.raises(ValueError, match=r"data\.draw_val: 0\.04 of 10 captioned pictures is none"):
+        write_from(tmp_path, source.rows, files, draw_val=0.04)
     prompts = write_from(tmp_path, source.rows, files, draw_val=0.3)
     trained = read_rows(tmp_path / "train.parquet")["prompt_id"]
     assert (len(prompts), len(trained)) == (3, 7)
@@ -369,7 +217,14 @@ def test_filters_take_from_training_alone_and_are_in_the_report(tmp_path):
     assert captions_of(tmp_path)["taken_by"].tolist() == ["caption length", "", "", "language", "", ""]
     assert set(read_rows(tmp_path / "uncaptioned.parquet")["prompt_id"]) == {0, 1, 2, 3}  # the dVAE needs no caption
     taken = {step["step"]: step["captions"] for step in report_of(tmp_path)["filters"]}
-    assert taken == {"delivered": 0, "aspect ratio": 0, "caption length": 1, "language": 1, "banned captions": 0}
+    assert taken == {
+        "delivered": 0,
+        "aspect ratio": 0,
+        "caption length": 1,
+        "language": 1,
+        "banned captions": 0,
+        "unreadable": 0,
+    }
 
 
 def test_fewer_training_pictures_are_drawn(coco, tmp_path):
@@ -378,20 +233,5 @@ def test_fewer_training_pictures_are_drawn(coco, tmp_path):
     every = read_rows(coco / "train.parquet")["prompt_id"].map(captions_of(coco)["image_id"]).unique()
     some = read_rows(tmp_path / "train.parquet")["prompt_id"].map(captions_of(tmp_path)["image_id"])
     assert some.tolist() == every[:10].tolist()
-
-
-def test_the_data_report_says_the_same_in_a_table_and_a_figure(coco, tmp_path):
-    train_tokenizer(coco / "train.parquet", tmp_path / "tokenizer.json", TokenizerSettings(vocab_size=256))
-    reference = {"val": coco / "val_reference.parquet"}
-    write_overlap(
-        reference, [coco / "train.parquet", coco / "uncaptioned.parquet"], coco, tmp_path / "o.png", Overlap()
-    )
-    write_data_report(coco, tmp_path / "tokenizer.json", 32, tmp_path / "data.parquet", tmp_path / "data.png")
-    table = pd.read_csv(tmp_path / "data.csv").set_index(["section", "item"])
-    assert table.loc[("delivered", "val"), ["captions", "pictures"]].tolist() == [955, 191]
-    assert table.loc[("odd pictures", "greyscale"), "pictures"] == 0
-    assert table.loc[("overlap with training", "val"), "pictures"] == 0
-    lengths = table.loc["tokens of a caption"]
-    assert lengths.loc["least", "value"] <= lengths.loc["median", "value"] <= lengths.loc["greatest", "value"]
-    assert 0 < lengths.loc["more than the context of 32", "captions"] < 955
-    assert Image.open(Path(tmp_path, "data.png")).size == (1200, 840)
+    with pytest.raises(ValueError, match=r"data\.pictures: 81 is more than the 80 pictures to train on"):
+        write_photographs(Coco(folder=str(SHARED / "coco"), pictures=81), 0, tmp_path)

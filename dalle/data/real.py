@@ -16,7 +16,8 @@ from dalle.data.darkroom import Darkroom, Print
 from dalle.data.filters import OF_PICTURES, Step, account, filter_steps, sift
 from dalle.data.oddities import RULES
 from dalle.data.sources.doors import open_source
-from dalle.data.sources.table import Source, measured, some
+from dalle.data.sources.table import Source, measured
+from dalle.listing import some
 from dalle.provenance import atomic
 from dalle.seeding import seed_for
 from dalle.sheets import write_sheet
@@ -34,8 +35,8 @@ def write_photographs(settings: "Photographs", seed: int, folder: str | Path) ->
       under its captions in turn.
     - ``uncaptioned``: ``dvae_views`` crops of every training picture of allowed shape, without captions, for the dVAE.
       Every training picture is once, in one of these two archives, ``candidate`` 0: cut as the references are.
-    - ``val``: the prompts in an order drawn by seed, each with its own picture; ``val_reference``: every picture of
-      the suite once, under its first caption. Never filtered.
+    - ``val``: the prompts in an order drawn by seed, each with its own picture; ``val_reference``: every captioned
+      picture of the suite once, under its first caption. Never filtered.
     - ``val_real``: other pictures under the prompts, of the same category where there are categories: the floor of what
       compares sets. Their captions are others, so what compares a picture with its caption says nothing about them.
     - ``captions.parquet``: every caption of the source, what it is used for, and which filter took it.
@@ -50,12 +51,16 @@ def write_photographs(settings: "Photographs", seed: int, folder: str | Path) ->
     train = sift(_drawn_pictures(source.of_split(*settings.train), settings.pictures, seed), steps)
     _refuse_nothing(source, "training caption passes the filters", train.query("taken_by == '' and caption != ''"))
     written = darkroom.write(list(_training_prints(train, settings, seed)), folder)
+    steps.append(_of_readable(darkroom))
+    train = sift(train, steps)
+    if not written["train"]:
+        raise ValueError(f"{source.name}: no training picture can be read; {_unreadable(darkroom)}")
 
     val = _readable(source.of_split(settings.val).query("caption != ''"), darkroom)
     held_back = _held_back(val, settings.held_back, seed)
     prompts = choose_prompts(val[~held_back], settings.captions, settings.prompts, seed)
     reference = val[~held_back].drop_duplicates("picture")
-    pool = val[held_back] if settings.held_back else _readable(train[train["taken_by"] == ""], darkroom)
+    pool = val[held_back] if settings.held_back else train[train["taken_by"] == ""]
     _refuse_nothing(source, "prompt is left", prompts)
     _refuse_nothing(source, f"picture for {SUITE}_real is left", pool)
     for prints in (
@@ -73,13 +78,19 @@ def write_photographs(settings: "Photographs", seed: int, folder: str | Path) ->
 
 
 def with_val(source: Source, settings: "Photographs", seed: int) -> Source:
-    """The source, or where it has no split for the suite, one with a share of its training pictures as that split."""
+    """The source, or where it has no split for the suite, one with a share of its training pictures as that split.
+
+    Raises ValueError if that is less than one picture.
+    """
     if settings.val in set(source.rows["split"]) or not settings.draw_val:
         return source
     train = source.of_split(*settings.train)
     described = train[train["caption"] != ""]["image_id"].unique()
     order = sorted(described, key=lambda image_id: seed_for(seed, "val", image_id))
     chosen = order[: round(settings.draw_val * len(order))]
+    if not chosen:
+        share = f"{settings.draw_val:g} of {len(order)} captioned pictures"
+        raise ValueError(f"data.draw_val: {share} is none; allowed are larger shares")
     rows = source.rows.copy()
     rows.loc[rows["image_id"].isin(chosen), "split"] = settings.val
     return replace(source, rows=rows)
@@ -112,11 +123,13 @@ def _drawn_pictures(rows: pd.DataFrame, num: int | None, seed: int) -> pd.DataFr
     """The rows of ``num`` pictures (all, if None), picture by picture in drawn order.
 
     The last pairs of training are kept for its validation; so they are no class of their own, and hardly a picture
-    stands on both sides.
+    stands on both sides. Raises ValueError for fewer than ``num``.
     """
     order = pd.Series({picture: place for place, picture in enumerate(_in_drawn_order(rows, seed, "train"))})
     places = order[rows["picture"]].to_numpy()
     drawn = rows.iloc[np.argsort(places, kind="stable")]
+    if num is not None and num > len(order):
+        raise ValueError(f"data.pictures: {num} is more than the {len(order)} pictures to train on")
     return drawn if num is None else drawn[np.sort(places) < num]
 
 
@@ -129,6 +142,13 @@ def _readable(rows: pd.DataFrame, darkroom: Darkroom) -> pd.DataFrame:
     """The rows of pictures that can be read; those that the darkroom does not know yet are looked at."""
     darkroom.look(picture for picture in rows["picture"].unique() if picture not in darkroom.odd)
     return rows[~rows["picture"].isin(list(darkroom.unreadable))]
+
+
+def _of_readable(darkroom: Darkroom) -> Step:
+    """The last step of all: what only shows when the pictures are opened."""
+    return Step(
+        "unreadable", RULES["unreadable"], lambda rows: ~rows["picture"].isin(list(darkroom.unreadable)).to_numpy()
+    )
 
 
 def _refuse_nothing(source: Source, what: str, rows: pd.DataFrame) -> None:
@@ -200,11 +220,16 @@ def _report(
         "delivered": {str(split): _counts(rows) for split, rows in source.rows.groupby("split")},
         "filters": account(train, steps).to_dict("records"),
         "odd_pictures": {name: {"pictures": odd[name], "rule": rule} for name, rule in RULES.items()},
-        "unreadable": some(list(darkroom.unreadable.values())) if darkroom.unreadable else "",
+        "unreadable": _unreadable(darkroom),
         "prompts": {"captions": len(prompts), "digest": digest_of_ids(prompts["prompt_id"])},
         "distinct_training_captions": len(kept),
         "overlap": {SUITE: {"captions": float(prompts["caption"].str.lower().isin(kept).mean())}},
     }
+
+
+def _unreadable(darkroom: Darkroom) -> str:
+    """How many pictures could not be read, and why the first of them; '' if all could."""
+    return some(list(darkroom.unreadable.values())) if darkroom.unreadable else ""
 
 
 def _counts(rows: pd.DataFrame) -> dict[str, int]:

@@ -27,7 +27,8 @@ def write_data_report(
 
     ``folder`` has what :func:`dalle.data.real.write_photographs` and :func:`dalle.data.duplicates.write_overlap` wrote.
     A row of the table is one fact: section, item, how many captions and pictures it is about, its value where it is
-    none of these, and the rule as a note. Caption lengths are in tokens, of all captions of the splits that are used.
+    none of these, and the rule as a note. Sizes, and caption lengths in tokens, are those of what is used: captions
+    that passed the filters, prompts, and what was held back.
     """
     folder = Path(folder)
     report, overlap = (_read(folder / name) for name in ("report.json", "overlap.json"))
@@ -77,11 +78,15 @@ def _counts(report: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _sizes(captions: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    pictures = captions.drop_duplicates("image_id")
+    pictures = _sized(captions)
     for side in ("width", "height"):
         for name, share in QUANTILES.items():
             value = pictures[side].quantile(share)
             yield {"section": "sizes", "item": f"{side}, {name}", "pictures": len(pictures), "value": value}
+
+
+def _sized(captions: pd.DataFrame) -> pd.DataFrame:
+    return captions.drop_duplicates("image_id").query("width > 0")
 
 
 def _lengths(lengths: Int64[np.ndarray, " n"], context: int) -> Iterator[dict[str, Any]]:
@@ -110,7 +115,7 @@ def _draw(
 ) -> None:
     figure = Figure(figsize=(10, 7), layout="constrained")
     panels = figure.subplots(2, 2).ravel()
-    _draw_sizes(panels[0], captions.drop_duplicates("image_id"))
+    _draw_sizes(panels[0], _sized(captions))
     _draw_lengths(panels[1], lengths, context)
     _draw_filters(panels[2], report["filters"])
     _draw_likeness(panels[3], pairs, overlap["min_likeness"])
