@@ -47,6 +47,10 @@ class Reference:
         return frechet.FrechetReference.of(self.features)
 
     @cached_property
+    def kernel(self) -> kernel.KernelReference:
+        return kernel.KernelReference(self.features)
+
+    @cached_property
     def manifold(self) -> ManifoldReference:
         return ManifoldReference.of(self.features, **self.protocol.neighbours.model_dump())
 
@@ -96,16 +100,18 @@ def _fid_infinity(comparison: Comparison, protocol: FidProtocol, seed: int) -> M
 
 
 def _kid(comparison: Comparison, protocol: FidProtocol, counts: Counts) -> Measured:
-    given, rule = (comparison.features, comparison.reference.features), protocol.kid
+    features, reference, rule = comparison.features, comparison.reference, protocol.kid
     # All pictures once is one more resample: the kernels are computed in one pass.
-    all_pairs, *replicates = kernel.mmd2_replicates(*given, np.vstack([np.ones_like(counts[:1]), counts]))
-    value = kernel.kid(*given, rule.subsets, rule.size, rule.seed) if rule else all_pairs
+    once_more = np.vstack([np.ones_like(counts[:1]), counts])
+    all_pairs, *replicates = kernel.mmd2_replicates(features, reference.kernel, once_more)
+    value = kernel.kid(features, reference.features, rule.subsets, rule.size, rule.seed) if rule else all_pairs
     return _sampled(float(value), np.array(replicates))
 
 
 def _cmmd(comparison: Comparison, counts: Counts) -> Measured:
-    given = comparison.features, comparison.reference.features
-    return _sampled(kernel.cmmd(*given), kernel.cmmd_replicates(*given, counts))
+    given = comparison.features, comparison.reference.kernel
+    value = kernel.cmmd_replicates(*given, np.ones_like(counts[:1]))
+    return _sampled(float(value[0]), kernel.cmmd_replicates(*given, counts))
 
 
 def _precision(comparison: Comparison, counts: Counts) -> Measured:

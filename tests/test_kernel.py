@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eval.metrics import kernel
-from eval.metrics.kernel import cmmd, cmmd_replicates, kid, mmd2, mmd2_replicates
+from eval.metrics.kernel import KernelReference, cmmd, cmmd_replicates, kid, mmd2, mmd2_replicates
 
 
 def features(n, seed=0, dim=12):
@@ -43,17 +43,17 @@ def test_a_resample_of_mmd2_is_the_mean_over_pairs_of_different_drawn_pictures()
     x, y = features(11), features(9, seed=1)
     counts = resamples(11)
     expected = [mmd2_by_pairs([(i, x[i]) for i in np.repeat(np.arange(11), times)], y) for times in counts]
-    assert mmd2_replicates(x, y, counts) == pytest.approx(expected, rel=1e-10)
+    assert mmd2_replicates(x, KernelReference(y), counts) == pytest.approx(expected, rel=1e-10)
 
 
 def test_resamples_of_mmd2_do_not_shift():
     x, y = features(40), features(50, seed=1)
-    found = mmd2_replicates(x, y, resamples(40, replicates=2000))
+    found = mmd2_replicates(x, KernelReference(y), resamples(40, replicates=2000))
     assert found.mean() == pytest.approx(mmd2(x, y), abs=4 * found.std() / np.sqrt(2000))
 
 
 def test_copies_of_one_picture_have_no_pairs():
-    assert np.isnan(mmd2_replicates(features(3), features(5, seed=1), np.array([[0, 3, 0]]))).all()
+    assert np.isnan(mmd2_replicates(features(3), KernelReference(features(5, seed=1)), np.array([[0, 3, 0]]))).all()
 
 
 def test_one_subset_of_all_pictures_is_mmd2():
@@ -99,7 +99,7 @@ def test_a_resample_of_cmmd_is_that_of_the_repeated_rows():
     x, y = features(11), features(9, seed=1)
     counts = resamples(11)
     expected = [cmmd_of_authors(np.repeat(x, times, axis=0), y) for times in counts]
-    assert cmmd_replicates(x, y, counts) == pytest.approx(expected, rel=1e-9)
+    assert cmmd_replicates(x, KernelReference(y), counts) == pytest.approx(expected, rel=1e-9)
 
 
 def test_cmmd_knows_neither_order_nor_length_and_equal_sets_are_0_apart():
@@ -113,3 +113,17 @@ def test_too_few_pictures_are_refused():
         mmd2(features(1), features(5))
     with pytest.raises(ValueError, match="2 to 5 pictures, as many as the smaller side has; given 6"):
         kid(features(9), features(5), subsets=3, size=6, seed=0)
+
+
+def test_what_is_within_the_reference_is_computed_once(monkeypatch):
+    """And is the same number for everybody who is compared with it."""
+    reference, seen = KernelReference(features(9, seed=1)), []
+    for name in ("_cubic", "_gaussian"):
+        plain = getattr(kernel, name)
+        monkeypatch.setattr(kernel, name, lambda x, y, plain=plain: seen.append((len(x), len(y))) or plain(x, y))
+    for seed in (0, 2, 3):
+        x = features(11, seed)
+        counts = np.ones((1, 11), int)
+        assert mmd2_replicates(x, reference, counts)[0] == mmd2(x, reference.features)
+        assert cmmd_replicates(x, reference, counts)[0] == cmmd(x, reference.features)
+    assert seen.count((9, 9)) == 2 + 2 * 3  # of this reference, and of the new ones that mmd2 and cmmd made

@@ -5,6 +5,8 @@ matrices are computed in stripes of rows and never kept, all in float64.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -14,6 +16,28 @@ STRIPE = 512  # rows: 30,000 pictures take 120 MB
 
 CMMD_SIGMA = 10  # Jayasumana et al. 2024, arXiv 2401.09603, §4
 CMMD_SCALE = 1000
+
+
+@dataclass(frozen=True)
+class KernelReference:
+    """Reference pictures; the means of the kernels among them are computed once, when the first asks."""
+
+    features: Float[np.ndarray, "m dim"]
+
+    @cached_property
+    def cubic(self) -> float:
+        """Of the pairs of different pictures, with KID's kernel."""
+        return float(_mean_of_pairs(self.features, _once(self.features))[0])
+
+    @cached_property
+    def unit(self) -> Float[np.ndarray, "m dim"]:
+        """The features with length 1."""
+        return _of_length_1(self.features)
+
+    @cached_property
+    def gaussian(self) -> float:
+        """Of all pairs, with CMMD's kernel."""
+        return float(_sum_of_pairs(self.unit, _gaussian, _once(self.unit))[0] / len(self.unit) ** 2)
 
 
 def kid(
@@ -46,12 +70,12 @@ def mmd2(features: Float[np.ndarray, "n dim"], reference: Float[np.ndarray, "m d
 
     Raises ValueError for fewer than 2 pictures on a side.
     """
-    return float(mmd2_replicates(features, reference, _once(features))[0])
+    return float(mmd2_replicates(features, KernelReference(reference), _once(features))[0])
 
 
 def mmd2_replicates(
     features: Float[np.ndarray, "n dim"],
-    reference: Float[np.ndarray, "m dim"],
+    reference: KernelReference,
     counts: Int64[np.ndarray, "replicates n"],
 ) -> Float[np.ndarray, " replicates"]:
     """:func:`mmd2` of each resample, in which picture i stands ``counts[:, i]`` times.
@@ -59,11 +83,11 @@ def mmd2_replicates(
     Pairs of a picture with its own copy are left out, so the mean over resamples is that of the pictures. NaN for a
     resample of nothing but copies of one picture, which has no pairs.
     """
-    if min(len(features), len(reference)) < 2:
-        raise ValueError(f"MMD needs at least 2 pictures a side; given {len(features)} and {len(reference)}")
+    num, num_reference = len(features), len(reference.features)
+    if min(num, num_reference) < 2:
+        raise ValueError(f"MMD needs at least 2 pictures a side; given {num} and {num_reference}")
     within = _mean_of_pairs(features, counts)
-    within_reference = _mean_of_pairs(reference, _once(reference))
-    return within + within_reference - 2 * _mean_across(features, reference, _cubic, counts)
+    return within + reference.cubic - 2 * _mean_across(features, reference.features, _cubic, counts)
 
 
 def cmmd(features: Float[np.ndarray, "n dim"], reference: Float[np.ndarray, "m dim"]) -> float:
@@ -72,19 +96,18 @@ def cmmd(features: Float[np.ndarray, "n dim"], reference: Float[np.ndarray, "m d
     The means are over all pairs, those of a picture with itself among them, as in the authors' code: ≥ 0 and biased by
     the number of pictures.
     """
-    return float(cmmd_replicates(features, reference, _once(features))[0])
+    return float(cmmd_replicates(features, KernelReference(reference), _once(features))[0])
 
 
 def cmmd_replicates(
     features: Float[np.ndarray, "n dim"],
-    reference: Float[np.ndarray, "m dim"],
+    reference: KernelReference,
     counts: Int64[np.ndarray, "replicates n"],
 ) -> Float[np.ndarray, " replicates"]:
     """:func:`cmmd` of each resample, in which picture i stands ``counts[:, i]`` times."""
-    x, y = _of_length_1(features), _of_length_1(reference)
+    x = _of_length_1(features)
     within = _sum_of_pairs(x, _gaussian, counts) / counts.sum(axis=1) ** 2
-    within_reference = _sum_of_pairs(y, _gaussian, _once(y)) / len(y) ** 2
-    return CMMD_SCALE * (within + within_reference - 2 * _mean_across(x, y, _gaussian, counts))
+    return CMMD_SCALE * (within + reference.gaussian - 2 * _mean_across(x, reference.unit, _gaussian, counts))
 
 
 def _once(features: Float[np.ndarray, "n dim"]) -> Int64[np.ndarray, "1 n"]:
