@@ -73,12 +73,14 @@ def write_features(
 
 
 def _unseen(archive: str | Path, keys: list[bytes], known: dict[bytes, Seen]) -> Iterator[tuple[bytes, Picture]]:
-    """Each distinct picture that is not known, once, with its key."""
-    done = set(known)
+    """Each distinct picture that is not known, once, with its key. Nothing behind the last of them is decoded again."""
+    wanted = set(keys) - known.keys()
     pictures = (picture for _, batch in iter_archive(archive, BATCH) for picture in batch)
-    for key, picture in zip(keys, pictures, strict=True):
-        if key not in done:
-            done.add(key)
+    numbered = zip(keys, pictures, strict=True)
+    while wanted:
+        key, picture = next(numbered)
+        if key in wanted:
+            wanted.remove(key)
             yield key, picture
 
 

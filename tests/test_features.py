@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dalle import images
 from dalle.images import read_archive, write_archive
+from eval import features
 from eval.blur import blur
 from eval.extractors import Extractor, load_extractor
 from eval.features import read_features, save_features, write_features
@@ -121,6 +123,18 @@ def test_another_radius_or_network_misses_the_store(archive, write, looked_at, t
     other = load_extractor(load_protocol("fid.imagenet-lite@1").model_copy(update={"side": 64}))
     write_features(archive, tmp_path / "g", other, BLUR, 0, tmp_path / "store")
     assert looked_at == [5, 5, 5]
+
+
+def test_an_archive_is_decoded_again_only_as_far_as_something_is_unknown(tmp_path, write, monkeypatch):
+    pixels = noise(num=5)
+    decoded, decode = [], images.decode_picture
+    monkeypatch.setattr(features, "BATCH", 1)
+    write(made(tmp_path / "some.parquet", pixels[:2]), "f.safetensors")
+    monkeypatch.setattr(images, "decode_picture", lambda *given: decoded.append(given) or decode(*given))
+    for last, times in ((2, 2), (4, 4 + 4), (3, 3)):
+        decoded.clear()
+        write(made(tmp_path / f"{last}.parquet", pixels[:last]), f"{last}.safetensors")
+        assert len(decoded) == times
 
 
 def test_equal_pictures_are_extracted_once(tmp_path, write, looked_at):
