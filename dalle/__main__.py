@@ -200,8 +200,9 @@ def sample(asked: argparse.Namespace) -> None:
 def complete(asked: argparse.Namespace) -> None:
     """A picture, what the codes make of it, and the best of the pictures that begin like it."""
     from dalle.gallery import Section, Tile, write_gallery
+    from dalle.images import psnr
     from dalle.models.dvae import encode_pictures
-    from dalle.playing import choose, draw, kept_rows, load_models, picture_side, psnr, read_caption, through_codes
+    from dalle.playing import choose, draw, kept_rows, load_models, picture_side, read_caption, through_codes
 
     picture = _read_square(asked.image, picture_side(asked.results))
     wish, caption = _wish(asked), asked.caption
@@ -212,8 +213,9 @@ def complete(asked: argparse.Namespace) -> None:
     given = encode_pictures(models.dvae, picture[None])[0, :rows].ravel()
     with _drawing(wish.num * (models.prior.shape.cells - len(given))) as on_tokens:
         codes = draw(models, {caption: tokens}, wish, given, on_tokens)[caption]
-    chosen, (through,) = choose(models, caption, codes, wish.best), through_codes(models.dvae, picture[None])
-    before = [Tile(picture, "the picture"), Tile(through, f"its codes, {psnr(through, picture):.1f} dB")]
+    chosen, through = choose(models, caption, codes, wish.best), through_codes(models.dvae, picture[None])
+    (quality,) = psnr(through, picture[None])
+    before = [Tile(picture, "the picture"), Tile(through[0], f"its codes, {quality:.1f} dB")]
     heading = f"{caption} ({rows} of {grid} rows are the picture's)"
     write_gallery([Section(heading, [before, _tiles(chosen)])], asked.out)
     _print_scores([chosen])
@@ -225,12 +227,13 @@ def reconstruct(asked: argparse.Namespace) -> None:
     import numpy as np
 
     from dalle.gallery import COLUMNS, Section, Tile, write_gallery
-    from dalle.playing import load_codes, picture_side, psnr, through_codes
+    from dalle.images import psnr
+    from dalle.playing import load_codes, picture_side, through_codes
 
     side = picture_side(asked.results)
     pictures = np.stack([_read_square(path, side) for path in asked.images])
     through = through_codes(load_codes(asked.results), pictures)
-    quality = [psnr(*pair) for pair in zip(through, pictures, strict=True)]
+    quality = psnr(through, pictures)
     above = [Tile(picture, path.name) for picture, path in zip(pictures, asked.images, strict=True)]
     below = [Tile(picture, f"{value:.1f} dB") for picture, value in zip(through, quality, strict=True)]
     starts = range(0, len(above), COLUMNS)

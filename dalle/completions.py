@@ -10,8 +10,9 @@ import pandas as pd
 import torch
 
 from dalle.config.sampling import Sampling
+from dalle.device import best_device
 from dalle.images import read_archive, write_archive
-from dalle.models.dvae import decode_codes, encode_pictures, load_dvae
+from dalle.models.dvae import decode_codes, encode_pictures, ready_dvae
 from dalle.sampling.candidates import empty_caption, load_prior
 from dalle.sampling.decode import on_device
 from dalle.sampling.sampler import Prompt, Sampler
@@ -36,8 +37,8 @@ def write_completions(
     rows, pictures = read_archive(archive)
     rows, pictures = rows.head(num_pictures), pictures[:num_pictures]
     prior, words = load_prior(prior_folder, tokenizer, settings)
-    dvae, shape = load_dvae(dvae_folder), prior.shape
-    prior = on_device(prior, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    dvae, shape = ready_dvae(dvae_folder), prior.shape
+    prior = on_device(prior, best_device())
     kept = encode_pictures(dvae, pictures)[:, : shape.grid // 2].reshape(len(rows), -1)
     texts = words.encode(rows["caption"].tolist(), shape.text_context)
     empty = empty_caption(words, shape.text_context, settings)

@@ -41,6 +41,13 @@ def to_uint8(images: Float[Tensor, "n 3 h w"]) -> UInt8[np.ndarray, "n h w 3"]:
     return levels.permute(0, 2, 3, 1).cpu().numpy()
 
 
+def psnr(pixels: UInt8[np.ndarray, "n h w 3"], truth: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, " n"]:
+    """Peak signal-to-noise ratio of each picture, dB: 10 · log10(255² / mean squared difference); inf if equal."""
+    error = ((pixels.astype(float) - truth.astype(float)) ** 2).mean(axis=(1, 2, 3))
+    with np.errstate(divide="ignore"):
+        return 10 * np.log10(255**2 / error)
+
+
 def decode_picture(data: bytes, name: str) -> tuple[UInt8[np.ndarray, "h w 3"], bool]:
     """The pixels of a PNG, JPEG or WebP file, and whether it is lossy: a JPEG, or a WebP that is not VP8L.
 

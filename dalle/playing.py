@@ -5,7 +5,6 @@ through the codes.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import log10
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,9 +13,9 @@ import torch
 from jaxtyping import Float32, Int64, UInt8, UInt16
 
 from dalle.config.sampling import Sampling
-from dalle.images import Picture
+from dalle.device import best_device
 from dalle.models.contrastive import Contrastive, own_contrastive
-from dalle.models.dvae import DiscreteVAE, decode_codes, encode_pictures, load_dvae
+from dalle.models.dvae import DiscreteVAE, decode_codes, encode_pictures, ready_dvae
 from dalle.models.transformer import Transformer
 from dalle.prompts import encode_cut, num_tokens
 from dalle.provenance import ROOT
@@ -75,14 +74,13 @@ def load_models(results: Path, sampling: Sampling) -> Models:
     tokenizer = results / "tokenizer" / "tokenizer.json"
     prior, words = _load(lambda folder: load_prior(folder, tokenizer, sampling), results / "prior")
     reranker = _load(lambda folder: own_contrastive(folder, tokenizer), results / "clip")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return Models(words, on_device(prior, device), load_codes(results), reranker)
+    return Models(words, on_device(prior, best_device()), load_codes(results), reranker)
 
 
 def load_codes(results: Path) -> DiscreteVAE:
     """The dVAE of a results folder. Raises ValueError as :func:`load_models`."""
     check_results(results, ["dvae"])
-    return _load(load_dvae, results / "dvae")
+    return _load(ready_dvae, results / "dvae")
 
 
 def picture_side(results: Path) -> int:
@@ -173,9 +171,3 @@ def through_codes(
 ) -> UInt8[np.ndarray, "n side side 3"]:
     """The pictures through the dVAE's codes: the best that a prior on these codes could draw."""
     return decode_codes(dvae, encode_pictures(dvae, pictures))
-
-
-def psnr(picture: Picture, truth: Picture) -> float:
-    """Peak signal-to-noise ratio, dB: 10 · log10(255² / mean squared difference); inf if equal."""
-    error = float(((picture.astype(float) - truth.astype(float)) ** 2).mean())
-    return 10 * log10(255**2 / error) if error else float("inf")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
+from dalle.device import best_device
 from dalle.models.precision import full_precision
 from eval.networks.network import Network
 from eval.networks.table import NETWORKS
@@ -68,5 +69,4 @@ def load_extractor(protocol: FidProtocol, weights: str | Path | None = None) -> 
         raise ValueError(
             f"{protocol.label}: network {protocol.network} has no layer {protocol.logits!r}; it has {known}"
         )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Extractor(protocol, network.to(device, memory_format=torch.channels_last), digest)
+    return Extractor(protocol, network.to(best_device(), memory_format=torch.channels_last), digest)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from tqdm import tqdm
 
-from dalle.images import iter_archive, read_archive, read_rows
-from dalle.models.dvae import decode_codes, load_dvae
+from dalle.images import iter_archive, psnr, read_archive, read_rows
+from dalle.models.dvae import decode_codes, ready_dvae
 from dalle.provenance import atomic
 from eval.metrics.grounded import Scene, fix_threshold, grade, read
 from eval.tables import write_table
@@ -22,6 +22,7 @@ BATCH = 256  # pictures read at a time
 COLUMNS = ["system", "suite", "protocol", *KEYS, "metric", "value", "extractor_digest"]
 # Rules that are code alone: what a number means changes with the version.
 GROUNDED, PSNR = "grounded.scenes@1", "psnr.rgb@1"
+OWN = "clip.own@1"  # the protocol of what the experiment's own reranker says
 
 
 def write_image_scores(
@@ -31,20 +32,22 @@ def write_image_scores(
     scores: list[str | Path],
     agreement: str | Path,
     dvae_folder: str | Path,
+    reranker: str,
     out: str | Path,
 ) -> None:
     """The table image_scores: one row for each picture and metric; of scenes also how far the reader can be trusted.
 
     ``references`` are …/{suite}.parquet, ``pictures`` …/{system}/{suite}.parquet, ``candidates`` and ``scores``
-    …/{suite}/{shard}/{block}.parquet, ``agreement`` rows of this table. Metrics: ``grounded`` and its parts (0 or 1),
-    ``fit`` (worst IoU), ``rerank_score``, ``psnr`` (dB, reconstructions only), and those of ``agreement``. Pictures of
-    another size than the world's are not graded, and the log says so. reader.json beside ``out`` has the shape
+    …/{suite}/{shard}/{block}.parquet, ``agreement`` rows of this table. ``reranker``, the
+    setting rerank.model, says whose the scores are. Metrics: ``grounded`` and its parts (0 or 1), ``fit`` (worst IoU),
+    ``rerank_score``, ``psnr`` (dB, reconstructions only), and those of ``agreement``. Pictures of another size than the
+    world's are not graded, and the log says so. reader.json beside ``out`` has the shape
     threshold, fixed on the references before anything else is read, and the reader's accuracy on other real pictures.
     Nobody knows what is in a photograph: of references without scenes nothing is graded, and there is no reader.json.
     """
     is_graded = all((read_rows(path)["scene"] != "").all() for path in references)
     tables = [_psnr(Path(path), references) for path in pictures if Path(path).parent.name in RECONSTRUCTIONS]
-    tables += [_rerank_scores(Path(path)) for path in scores]
+    tables += [_rerank_scores(Path(path), reranker) for path in scores]
     tables.append(pd.read_parquet(agreement))
     if is_graded:
         threshold, shape = _fix_on(references)
@@ -80,7 +83,7 @@ def _grade_archive(path: Path, threshold: float, shape: tuple[int, ...]) -> pd.D
 def _grade_candidates(
     paths: list[Path], references: list[str | Path], dvae_folder: str | Path, threshold: float
 ) -> list[pd.DataFrame]:
-    dvae = load_dvae(dvae_folder)
+    dvae = ready_dvae(dvae_folder)
     scenes = {Path(path).stem: read_rows(path).set_index("prompt_id")["scene"] for path in references}
     tables = []
     for path in tqdm(paths, desc="grade", unit=" files"):
@@ -114,17 +117,11 @@ def _psnr(path: Path, references: list[str | Path]) -> pd.DataFrame:
     return rows[KEYS].assign(**place, protocol=PSNR, metric="psnr", value=values, extractor_digest="")
 
 
-def psnr(pixels: UInt8[np.ndarray, "n h w 3"], truth: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, " n"]:
-    """Peak signal-to-noise ratio of each picture, dB: 10 · log10(255² / mean squared difference); inf if equal."""
-    error = ((pixels.astype(float) - truth.astype(float)) ** 2).mean(axis=(1, 2, 3))
-    with np.errstate(divide="ignore"):
-        return 10 * np.log10(255**2 / error)
-
-
-def _rerank_scores(path: Path) -> pd.DataFrame:
+def _rerank_scores(path: Path, reranker: str) -> pd.DataFrame:
     scores = pd.read_parquet(path).rename(columns={"score": "value"})
     place = {"system": "dalle1", "suite": path.parents[1].name}
-    return scores.assign(**place, protocol="clip.own@1", metric="rerank_score", extractor_digest="")
+    protocol = OWN if reranker == "own" else f"rerank.{reranker}"
+    return scores.assign(**place, protocol=protocol, metric="rerank_score", extractor_digest="")
 
 
 def _write_reader(path: str | Path, table: pd.DataFrame, threshold: float) -> None:

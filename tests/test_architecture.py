@@ -14,7 +14,7 @@ Sources = dict[str, str]  # path relative to the root → text
 
 DALLE_ROWS = [
     {"config", "provenance", "seeding"},
-    {"hardware", "imports", "listing", "seals", "sheets"},
+    {"device", "hardware", "imports", "listing", "seals", "sheets"},
     {"receipts"},
     {"joblog"},
     {"images"},
@@ -40,7 +40,7 @@ EVAL_ROWS = [
 ]
 GROUND = DALLE_ROWS[0]  # everybody may use these
 # What upper rows of eval may use of dalle.
-SHARED = GROUND | {"images", "manifest", "intake", "sheets", "tokenizer", "models"}
+SHARED = GROUND | {"device", "images", "manifest", "intake", "sheets", "tokenizer", "models"}
 # A scene is the truth that the grader compares a picture with: drawing and reading share its definition.
 EXCEPTIONS = {("eval/metrics/grounded.py", "data")}
 BEFORE_ANY_JOB = ("dalle/config/", "dalle/imports.py", "dalle/provenance.py")  # the Snakefile reads them each time

@@ -291,6 +291,30 @@ def test_a_random_start_follows_from_the_seed_and_does_not_look_at_pictures():
     assert not torch.equal(first.encoder.interface.weight, other.encoder.interface.weight)
 
 
+class Elsewhere(torch.nn.Module):
+    """A dVAE on a device that does not calculate: it wants its input there, and answers from the CPU."""
+
+    downsample = 4
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.empty(1, device="meta"))
+
+    def encode(self, images):
+        assert images.device.type == "meta"
+        return torch.full((len(images), 2, 2), 7)
+
+    def decode(self, grids):
+        assert grids.device.type == "meta"
+        return torch.full((len(grids), 3, 8, 8), 0.2)
+
+
+def test_pictures_and_codes_go_where_the_dvae_is():
+    codes = encode_pictures(Elsewhere(), np.zeros((3, 8, 8, 3), np.uint8))
+    assert codes.dtype == np.uint16 and (codes == 7).all()
+    assert (decode_codes(Elsewhere(), codes) == 51).all()
+
+
 def test_an_archive_becomes_its_codes(learnt, tmp_path):
     folder, _ = learnt
     write_codes(folder, folder.parent / "1.parquet", tmp_path / "codes" / "train.npy", tmp_path / "store")

@@ -1,7 +1,7 @@
 """The table of graded pictures: every archive and every candidate has its rows, and they say what the reader says."""
 
 import json
-from math import inf, log10
+from math import log10
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from dalle.images import read_archive, to_float, write_archive
 from dalle.models.dvae import decode_codes, encode_pictures, load_dvae
 from dalle.systems.oracle import write_reconstructions, write_shuffled
 from dalle.training.dvae import start_dvae
-from eval.grounding import COLUMNS, psnr, write_image_scores
+from eval.grounding import COLUMNS, write_image_scores
 from eval.metrics.grounded import PARTS, fix_threshold, grade, read
 
 SETTINGS = DVAE(codes=96, width=8, blocks=1)
@@ -85,6 +85,7 @@ def write_table(root, out, **changes):
         "scores": files(root, "scores/*/*/*.parquet"),
         "agreement": root / "agreement.parquet",
         "dvae_folder": root / "dvae",
+        "reranker": "own",
         "out": out / "image_scores.parquet",
     }
     write_image_scores(**given | changes)
@@ -173,15 +174,6 @@ def test_psnr_is_measured_against_the_reference_of_the_suite(table, run):
             assert value == pytest.approx(-10 * log10(error.item()))
 
 
-def test_psnr_in_closed_form():
-    truth = np.full((4, 3, 5, 3), 100, np.uint8)
-    pixels = truth.copy()
-    pixels[1] += 10
-    pixels[2] -= 10  # as uint8, a difference the other way round would wrap
-    pixels[3, :, :, 0] += 30  # one channel of three
-    assert psnr(pixels, truth) == pytest.approx([inf, *[20 * log10(25.5)] * 2, 10 * log10(255**2 / 300)])
-
-
 def test_the_reader_is_fixed_on_the_references_and_judged_on_other_real_pictures(table, run):
     references = [read_archive(run / f"data/{suite}.parquet") for suite in SUITES]
     readings = [read(picture) for _, pixels in references for picture in pixels]
@@ -232,6 +224,8 @@ def test_of_photographs_nothing_is_graded(run, tmp_path):
         rows, pixels = read_archive(run / f"data/{suite}.parquet")
         write_archive(tmp_path / f"data/{suite}.parquet", rows.assign(scene=""), pixels)
     references = [tmp_path / f"data/{suite}.parquet" for suite in SUITES]
-    table = write_table(run, tmp_path, references=references, candidates=[])
+    table = write_table(run, tmp_path, references=references, candidates=[], reranker="ViT-B-32")
     assert set(table["metric"]) == {"psnr", "rerank_score", "clip_cos"}
     assert not (tmp_path / "reader.json").exists()
+    scored = table[table["metric"] == "rerank_score"]
+    assert set(scored["protocol"]) == {"rerank.ViT-B-32"}  # clip.own@1 is the model trained here

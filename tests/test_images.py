@@ -17,6 +17,7 @@ from dalle.images import (
     archive_writer,
     decode_picture,
     iter_archive,
+    psnr,
     read_archive,
     read_rows,
     to_float,
@@ -52,6 +53,16 @@ def test_inside_a_picture_is_channels_first_and_at_most_one():
 def test_levels_are_clamped_and_rounded_to_the_nearest():
     values = torch.tensor([-3, 0.4 / 255, 0.6 / 255, 99.6 / 255, 1.2]).view(1, 1, 1, 5).expand(1, 3, 1, 5)
     assert to_uint8(values)[0, 0, :, 0].tolist() == [0, 0, 1, 100, 255]
+
+
+def test_psnr_in_closed_form():
+    truth = np.full((4, 3, 5, 3), 100, np.uint8)
+    pixels = truth.copy()
+    pixels[1] += 10
+    pixels[2] -= 10  # as uint8, a difference the other way round would wrap
+    pixels[3, :, :, 0] += 30  # one channel of three
+    assert psnr(pixels, truth) == pytest.approx([np.inf, *[20 * np.log10(25.5)] * 2, 10 * np.log10(255**2 / 300)])
+    assert psnr(np.full((1, 2, 2, 3), 255, np.uint8), np.zeros((1, 2, 2, 3), np.uint8)) == pytest.approx(0)
 
 
 def test_an_archive_gives_back_rows_and_pixels(tmp_path):

@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8, UInt64
 
+from dalle.device import best_device
 from dalle.images import Picture, iter_archive
 from dalle.provenance import atomic
 from dalle.sheets import write_sheet
@@ -154,7 +155,7 @@ def nearest_by_vector(vectors: Float32[np.ndarray, "n dim"], others: Float32[np.
     """The other unit vector with the largest cosine, as distance 1 - cosine; on the GPU if there is one."""
     import torch
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = best_device()
     ours = torch.from_numpy(vectors).to(device)
 
     def distances(part: slice) -> Float32[np.ndarray, "n m"]:

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
+from dalle.device import best_device
 from dalle.images import Picture, to_float
 from dalle.models.clip import load_clip
 from dalle.models.precision import full_precision
@@ -124,7 +125,7 @@ def open_clip_contrastive(name: str, tag: str | None, path: Path, weights_digest
 
 def on_device(model: "CLIP") -> "CLIP":
     """The model on the GPU if there is one."""
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return model.to(best_device())
 
 
 def digest_of(*parts: str) -> str:

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int, UInt8, UInt16
 from torch import Tensor, nn
 
 from dalle.config.models import DVAE
+from dalle.device import best_device
 from dalle.images import to_float, to_uint8
 from dalle.models.likelihood import squeeze, unsqueeze
 from dalle.models.published_dvae import PublishedDVAE, PublishedShape, read_shape
@@ -123,24 +124,32 @@ def load_dvae(folder: str | Path, weights: str = "weights") -> AnyDVAE:
     return model.eval().requires_grad_(False).to(memory_format=layout)
 
 
+def ready_dvae(folder: str | Path, weights: str = "weights") -> AnyDVAE:
+    """:func:`load_dvae`, on the GPU if there is one: to encode and decode with."""
+    return load_dvae(folder, weights).to(best_device())
+
+
 @torch.inference_mode()
 def encode_pictures(dvae: AnyDVAE, pixels: UInt8[np.ndarray, "n h w 3"]) -> UInt16[np.ndarray, "n grid grid"]:
-    """The likeliest code of every cell of every picture."""
-    batch = together(*pixels.shape[1:3])
+    """The likeliest code of every cell of every picture, where the dVAE is."""
+    batch, device = together(*pixels.shape[1:3]), _device_of(dvae)
     starts = range(0, len(pixels), batch)
-    grids = [dvae.encode(to_float(pixels[start : start + batch])).to(torch.uint16).numpy() for start in starts]
-    return np.concatenate(grids)
+    grids = (dvae.encode(to_float(pixels[start : start + batch]).to(device)).cpu() for start in starts)
+    return np.concatenate([grid.to(torch.uint16).numpy() for grid in grids])
 
 
 @torch.inference_mode()
 def decode_codes(dvae: AnyDVAE, codes: UInt16[np.ndarray, "n ..."]) -> UInt8[np.ndarray, "n h w 3"]:
-    """The picture of every grid of codes; a grid may be flat, as candidates are stored."""
+    """The picture of every grid of codes, where the dVAE is; a grid may be flat, as candidates are stored."""
     side = codes.shape[-1] if codes.ndim == 3 else round(codes.shape[-1] ** 0.5)
-    grids = torch.from_numpy(codes.astype(np.int64)).view(-1, side, side)
+    grids, device = torch.from_numpy(codes.astype(np.int64)).view(-1, side, side), _device_of(dvae)
     batch = together(side * dvae.downsample, side * dvae.downsample)
-    return np.concatenate(
-        [to_uint8(dvae.decode(grids[start : start + batch])) for start in range(0, len(codes), batch)]
-    )
+    starts = range(0, len(codes), batch)
+    return np.concatenate([to_uint8(dvae.decode(grids[start : start + batch].to(device))) for start in starts])
+
+
+def _device_of(dvae: AnyDVAE) -> torch.device:
+    return next(dvae.parameters()).device
 
 
 def together(height: int, width: int) -> int:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from dalle.images import iter_archive
-from dalle.models.dvae import encode_pictures, load_dvae
+from dalle.models.dvae import encode_pictures, ready_dvae
 from dalle.provenance import atomic, code_digest, file_digest
 
 BATCH = 256  # pictures in memory; a multiple of what the dVAE takes at once, so the codes do not depend on it
@@ -37,7 +37,7 @@ def codes_key(dvae_folder: str | Path, archive: str | Path) -> str:
 
 
 def _encode(dvae_folder: str | Path, archive: str | Path, out: Path) -> None:
-    dvae, num = load_dvae(dvae_folder), pq.read_metadata(archive).num_rows
+    dvae, num = ready_dvae(dvae_folder), pq.read_metadata(archive).num_rows
     with atomic(out) as temporary, tqdm(total=num, desc="codes", unit=" pictures", disable=None) as progress:
         codes, done = None, 0
         for _, pictures in iter_archive(archive, BATCH):

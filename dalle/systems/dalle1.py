@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from dalle.images import read_rows, write_archive
-from dalle.models.dvae import decode_codes, load_dvae
+from dalle.models.dvae import decode_codes, ready_dvae
 from dalle.provenance import atomic
 
 SELECTION_COLUMNS = ["prompt_id", "n_candidates", "candidate"]
@@ -30,9 +30,8 @@ def write_pictures(
     rows = distinct.merge(drawn, "left", validate="one_to_one").merge(
         read_rows(prompts).drop(columns="candidate"), "left"
     )
-    write_archive(
-        out, rows.drop(columns="codes"), decode_codes(load_dvae(dvae_folder), np.stack(rows["codes"].tolist()))
-    )
+    pixels = decode_codes(ready_dvae(dvae_folder), np.stack(rows["codes"].tolist()))
+    write_archive(out, rows.drop(columns="codes"), pixels)
     write_selection(selection, chosen)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from dalle.images import read_archive, write_archive
-from dalle.models.dvae import decode_codes, encode_pictures, load_dvae
+from dalle.models.dvae import decode_codes, encode_pictures, ready_dvae
 from dalle.seeding import seed_for
 from dalle.systems.dalle1 import write_selection
 
@@ -24,7 +24,7 @@ def write_reconstructions(
 ) -> None:
     """The reference pictures through the dVAE: what its codes allow. ``weights`` is "weights" or "start"."""
     rows, pixels = read_archive(reference)
-    dvae = load_dvae(dvae_folder, weights)
+    dvae = ready_dvae(dvae_folder, weights)
     write_archive(out, rows, decode_codes(dvae, encode_pictures(dvae, pixels)))
     _write_only_choice(selection, rows)
 

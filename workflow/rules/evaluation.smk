@@ -72,6 +72,7 @@ rule image_scores:
     conda:
         "../../environment.yml"
     params:
+        reranker=experiment.rerank.model,
         code=code_of("image_scores"),
     script:
         "../scripts/image_scores.py"

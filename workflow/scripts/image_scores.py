@@ -10,4 +10,4 @@ with job(snakemake):
     given = snakemake.input
     archives = {"references": given.references, "pictures": given.pictures, "agreement": given.agreement}
     codes = {"candidates": given.candidates, "scores": given.scores, "dvae_folder": Path(given.dvae).parent}
-    write_image_scores(**archives, **codes, out=snakemake.output.parquet)
+    write_image_scores(**archives, **codes, reranker=snakemake.params.reranker, out=snakemake.output.parquet)
