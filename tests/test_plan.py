@@ -26,7 +26,7 @@ from dalle.plan.cost import (
     seen_in_all_layers,
     step_seconds,
 )
-from dalle.plan.memory import activation_bytes, ours, state_bytes, working_copy_bytes
+from dalle.plan.memory import activation_bytes, optimiser_bytes, ours, weights_bytes, working_copy_bytes
 from dalle.plan.parameters import PriorParameters, num_parameters, prior_parameters
 from dalle.plan.report import plan, show
 from dalle.plan.traffic import (
@@ -183,11 +183,12 @@ def test_the_experiments_on_photographs_fit_the_gpus_that_they_name(name: str) -
     largest of which its comment says that 80 GB hold it."""
     text = (ROOT / f"workflow/config/{name}.yaml").read_text(encoding="utf-8")
     work = read_work(load_config(yaml.safe_load(text)))
-    parameters = prior_parameters(prior_without_numbers(work.shape))
+    parameters, precision = prior_parameters(prior_without_numbers(work.shape)), ours(work.prior)
+    state = weights_bytes(parameters, precision, shards=1) + optimiser_bytes(parameters, precision, shards=1)
 
     def held(batch: int) -> int:
-        state = state_bytes(parameters, ours(work.prior), shards=1) + working_copy_bytes(parameters, work.shape, 1)
-        return state + activation_bytes(work.shape, batch, False, work.attention)
+        copy = working_copy_bytes(parameters, work.shape, precision, shards=1)
+        return state + copy + activation_bytes(work.shape, batch, precision.number, False, work.attention)
 
     words = re.sub(r"\n# ", " ", text)
     millions, total = re.search(r"prior, (\d+) million parameters.*? ([\d.]+) GiB(?: in all|, 0)", words).groups()
