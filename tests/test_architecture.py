@@ -18,7 +18,7 @@ DALLE_ROWS = [
     {"receipts"},
     {"joblog"},
     {"images"},
-    {"manifest", "mapped"},
+    {"manifest", "mapped", "strips"},
     {"gallery", "intake", "tokenizer"},
     {"data", "prompts"},
     {"models"},
@@ -40,7 +40,7 @@ EVAL_ROWS = [
 ]
 GROUND = DALLE_ROWS[0]  # everybody may use these
 # What upper rows of eval may use of dalle.
-SHARED = GROUND | {"device", "images", "manifest", "intake", "sheets", "tokenizer", "models"}
+SHARED = GROUND | {"device", "images", "manifest", "intake", "sheets", "strips", "tokenizer", "models"}
 # A scene is the truth that the grader compares a picture with: drawing and reading share its definition.
 EXCEPTIONS = {("eval/metrics/grounded.py", "data")}
 BEFORE_ANY_JOB = ("dalle/config/", "dalle/imports.py", "dalle/provenance.py")  # the Snakefile reads them each time

@@ -4,19 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dalle.gallery import (
-    COLUMNS,
-    GAP,
-    LEAST_CELL,
-    LEAST_WIDTH,
-    MARGIN,
-    SIDE,
-    Section,
-    Tile,
-    _font,
-    _wrapped,
-    write_gallery,
-)
+from dalle.gallery import COLUMNS, LEAST_CELL, LEAST_WIDTH, Section, Tile, write_gallery
+from dalle.strips import GAP, MARGIN, SIDE, font, wrapped
 
 
 def picture(side, seed=0):
@@ -74,9 +63,17 @@ def test_headings_and_labels_are_written(tmp_path):
 
 
 def test_long_words_are_cut_and_long_texts_wrapped():
-    font = _font(17)
-    lines = _wrapped(f"a short one {'x' * 300} and {'word ' * 50}", font, 300)
-    assert all(font.getlength(line) <= 300 for line in lines)
+    letters = font(17)
+    lines = wrapped(f"a short one {'x' * 300} and {'word ' * 50}", letters, 300)
+    assert all(letters.getlength(line) <= 300 for line in lines)
     assert lines[0] == "a short one"
     assert lines[1].endswith("x…")
     assert sum(line.count("word") for line in lines) == 50
+
+
+def test_texts_wrap_between_words_and_lose_none():
+    letters, words = font(17), "three large blue rings at night " * 8
+    lines = wrapped(words, letters, 500)
+    assert " ".join(lines) == words.strip()
+    assert len(lines) > 1
+    assert max(letters.getlength(line) for line in lines) <= 500

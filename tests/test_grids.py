@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageColor
 
 from dalle.images import write_archive
+from dalle.strips import GAP, MARGIN
 from eval import grids
 
 CAPTIONS = ["a small red circle on sand", "three large blue rings at night " * 8]
@@ -27,7 +28,7 @@ def places(sheet: Image.Image, picture: np.ndarray) -> list[tuple[int, int]]:
     """Where (left, top) the picture, enlarged three times, lies in the sheet; its corner mark is not compared."""
     pixels = np.asarray(sheet)
     large = picture.repeat(3, axis=0).repeat(3, axis=1)
-    lefts = range(grids.MARGIN, sheet.width - 192, 192 + grids.GAP)
+    lefts = range(MARGIN, sheet.width - 192, 192 + GAP)
     tops = range(sheet.height - 192)
     found = [(x, y) for x in lefts for y in tops if (pixels[y + 100, x : x + 192] == large[100]).all()]
     return [(x, y) for x, y in found if (pixels[y + 30 : y + 192, x : x + 192] == large[30:]).all()]
@@ -64,14 +65,6 @@ def test_marks_follow_the_verdicts_and_are_missing_where_nobody_judged(sheet):
     assert mark(real[0, 0]) == mark(drawn[0, 1]) == right
     assert mark(drawn[0, 0]) == wrong
     assert mark(drawn[1, 1]) not in (right, wrong)
-
-
-def test_captions_wrap_between_words_and_fit_the_width():
-    font = grids._font(17)
-    lines = grids._wrapped(CAPTIONS[1], font, 500)
-    assert " ".join(lines) == CAPTIONS[1].strip()
-    assert len(lines) > 1
-    assert max(font.getlength(line) for line in lines) <= 500
 
 
 def test_reconstructions_lie_below_their_originals(tmp_path: Path):
