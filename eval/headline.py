@@ -17,6 +17,7 @@ from eval.tables import NO_OVERLAP, first_protocols
 WIDTH = 100
 ORDER = ("original", "real", "dvae", "dvae_start", "dalle1", "shuffled")
 PLACES = {
+    "report": "report.html",
     "figures": "figures/*.png",
     "tables": "tables/*.csv, *.parquet",
     "human tasks": "human/*/public/index.html, human.txt",

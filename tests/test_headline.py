@@ -81,6 +81,7 @@ def test_reranker_data_and_places_are_named(headline, tmp_path):
     assert "train 20,000, val 64" in headline
     assert "val 0.0 %" in headline
     assert f"{tmp_path}/results/figures/*.png" in headline
+    assert f"{tmp_path}/results/report.html" in headline
     assert headline.endswith("mlflow ui\n")
 
 

@@ -101,7 +101,8 @@ def write_reports(folder: Path) -> None:
 
 
 def record(path: Path) -> Path:
-    facts = {"environments": [{"commit": "abc123"}], "digests": {"weights": {"prior": "d1g3st"}}}
+    places = [{"commit": "abc123", "gpu": None}, {"commit": "def456", "gpu": None}, {"commit": "abc123"}]
+    facts = {"environments": places, "digests": {"weights": {"prior": "d1g3st"}}}
     path.write_text(json.dumps(facts))
     return path
 
@@ -240,7 +241,7 @@ def test_votes_and_digests_are_shown_when_they_are_there(files: Files, tmp_path:
     page = written(told, tmp_path / "report.html")
     assert "People prefer ours." in page.text and "Waiting" not in page.text
     assert any("ours against dvae, realism: 75 %" in alt for alt in page.alts)
-    assert "abc123" in page.text and "d1g3st" in page.text
+    assert "commit abc123 / def456 gpu none" in " ".join(page.text.split()) and "d1g3st" in page.text
 
 
 def test_small_pictures_keep_every_pixel_and_large_ones_are_made_small() -> None:

@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         for name, screen in SCREENS.items():
             with atomic(asked.folder / f"{name}.png") as temporary:
-                take(browser, asked.page, screen).quantize(256).save(temporary, format="PNG", optimize=True)
+                take(browser, asked.page, screen).save(temporary, format="PNG", optimize=True)
 
 
 if __name__ == "__main__":

@@ -85,9 +85,8 @@ def reranker(report: str | Path) -> Iterator[Part]:
     """How often it chooses rightly between two, one of them with a mistake."""
     found = json.loads(Path(report).read_text(encoding="utf-8"))
     if retrieval := found.pop("retrieval", None):
-        yield Prose(
-            f"It finds the right picture among {retrieval['n']:,} in {100 * retrieval['accuracy']:.1f} % of cases."
-        )
+        share = f"{100 * retrieval['accuracy']:.1f} % of cases"
+        yield Prose(f"The reranker finds the right picture among {retrieval['n']:,} in {share}.")
     aspects = dict.fromkeys(name.removeprefix("picture ") for name in found)
     if not aspects:
         yield Prose("Nobody could plant mistakes: only drawn scenes come with facts to change.", True)

@@ -57,8 +57,8 @@ def data(
 ) -> Iterator[Part]:
     """The sets of pictures and what they share with training; of photographs the data report's table and sheets."""
     facts = json.loads(Path(report).read_text(encoding="utf-8"))
-    sizes = {name: f"{num:,}" for name, num in facts.pop("pictures", {}).items()}
-    yield two_columns("Pictures", ("set", "pictures"), sizes)
+    sizes = [[Cell(name), _number_cell(num)] for name, num in facts.pop("pictures", {}).items()]
+    yield Table("Pictures", [Heading("set", is_number=False), Heading("pictures")], sizes)
     twins = pd.read_parquet(overlap).groupby("suite")["overlap"].mean()
     said = facts.pop("overlap", {})
     yield _overlap({suite: {**said.get(suite, {}), "pictures": share} for suite, share in twins.items()})
@@ -120,10 +120,18 @@ def _about(label: str) -> str:
 def provenance(settings: Mapping[str, Any], record: str | Path) -> Iterator[Part]:
     """What ran where, digests of code, data and weights, and the settings."""
     facts = json.loads(Path(record).read_text(encoding="utf-8"))
-    for place in facts["environments"]:
-        yield two_columns("What ran", ("fact", "value"), {name: _plain(value) for name, value in place.items()})
+    yield two_columns("What ran", ("fact", "value"), _together(facts["environments"]))
     yield Folded("Digests", [two_columns("Digests", ("of", "SHA-256"), dict(_leaves(facts["digests"])))])
     yield Folded("Settings", [two_columns("Settings", ("key", "value"), dict(_leaves(settings)))])
+
+
+def _together(places: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Each fact once; where jobs ran in unlike places, all its values. A job that needs no torch knows no processor."""
+    names = dict.fromkeys(name for place in places for name in place)
+    values = {
+        name: dict.fromkeys(_plain(place[name]) for place in places if place.get(name) is not None) for name in names
+    }
+    return {name: " / ".join(found) or "none" for name, found in values.items()}
 
 
 def _leaves(group: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
