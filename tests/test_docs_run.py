@@ -15,7 +15,12 @@ from dalle.provenance import ROOT
 from eval import __main__ as judging
 
 MAINS: dict[str, Callable[[list[str]], int]] = {"dalle": dalle.__main__.main, "eval": judging.main}
-ELSEWHERE = {"doctor": "tests/test_doctor.py", "import-dvae": "tests/test_import_dvae.py"}  # minutes, large files
+# Minutes, a network, large files.
+ELSEWHERE = {
+    "doctor": "tests/test_doctor.py",
+    "keep": "tests/test_sources.py",
+    "import-dvae": "tests/test_import_dvae.py",
+}
 TOLD = {tuple(words) for block in blocks("sh") for words in commands(block.values[0])}
 ASKED = sorted(words for words in TOLD if words[:2] == ("python", "-m") and words[2] in MAINS)
 RESULTS = ("results/scenes", "results/scenes-large", "results/mine", "elsewhere/results/scenes")
