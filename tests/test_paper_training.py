@@ -30,7 +30,7 @@ def as_the_paper() -> Optimisation:
 
 
 class TinyPrior(PriorStage):
-    """A prior that may be killed in the midst of an update."""
+    """A prior that may be killed in the midst of an update, and that no device could hold as a whole."""
 
     def __init__(self, killed_at: int | None = None) -> None:
         torch.manual_seed(0)
@@ -39,6 +39,9 @@ class TinyPrior(PriorStage):
         codes = (text[0, :, :1] + torch.arange(16)) % 3  # what can be learnt soon
         super().__init__(Transformer(shape, "windows"), text, codes, 1 / 8, (text[0, :8], codes[:8]))
         self.killed_at = killed_at
+
+    def to(self, *_where: object) -> "TinyPrior":
+        raise AssertionError("all of it went to the device")
 
     def forward(self, indices, step, generator):
         if step == self.killed_at and torch.is_grad_enabled():
