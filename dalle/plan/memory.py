@@ -37,7 +37,7 @@ def ours(settings: Optimisation) -> Precision:
 
 # §2.4, §B.2, §E: matrices have 16-bit weights, 16-bit error buffers in which the gradients gather, and 16-bit moments;
 # the rest has 32-bit weights, gradients and moments. The average lies on the CPU.
-PAPER = Precision("fp16 (paper)", HALF, (HALF, SINGLE), (3 * HALF, 3 * SINGLE))
+PAPER = Precision("paper", HALF, (HALF, SINGLE), (3 * HALF, 3 * SINGLE))
 
 
 def weights_bytes(parameters: PriorParameters, precision: Precision, shards: int) -> int:

@@ -3,7 +3,8 @@
 The paper cuts every matrix into 8 shards, one for each GPU of a machine. Within the machine shards of weights are
 gathered and gradients are scattered; between machines, GPUs of equal number average the gradients of their shards.
 Only this second exchange is compressed: instead of a gradient M of m × n, PowerSGD sends P = MQ (m × r) and
-Mᵀ·orthogonal(P) (n × r).
+Mᵀ·orthogonal(P) (n × r). Matrices count 16 bits a number here, as in the paper. Our training sends what it does not
+compress in float32, and so scatters gradients within a machine.
 """
 
 from dalle.models.compression import Matrix, sent_numbers
