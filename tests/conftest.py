@@ -34,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slurm", action="store_true", help="run tests/test_slurm.py, which starts a Slurm here")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """In several processes (``make test``) a file's tests stay together, and so do the files that share ``smoke``."""
     sharing = {item.path for item in items if "smoke" in item.fixturenames}
