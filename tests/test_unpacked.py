@@ -1,5 +1,7 @@
 """The dVAE's pictures as a mapped file: those of its archives, in their order, and refused where they do not fit."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from dalle.images import ROW_GROUP, iter_archive, write_archive
 from dalle.models.dvae import make_dvae
 from dalle.systems.dvae import DVAEStage
 from dalle.training import dvae as training
+from dalle.training import pixels as pixels_file
 from dalle.training.pixels import unpack_pictures
 
 
@@ -41,6 +44,20 @@ def test_a_picture_of_another_size_is_refused_wherever_it_stands(tmp_path: Path)
     with pytest.raises(ValueError, match=r"dvae: pictures of sizes \[\(8, 8\), \(8, 12\)\]; allowed is one size"):
         unpack_pictures([tmp_path / "mixed.parquet"], tmp_path / "pixels.npy", 4)
     assert [file.name for file in tmp_path.iterdir()] == ["mixed.parquet"]
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    """/dev/full takes nothing: as the disk would, where what is mapped could not be stored."""
+    write_pictures(tmp_path / "train.parquet", 3)
+
+    @contextmanager
+    def full(_out: Path) -> Iterator[Path]:
+        yield Path("/dev/full")
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(pixels_file, "atomic", full)
+        unpack_pictures([tmp_path / "train.parquet"], tmp_path / "pixels.npy", 4)
+    assert not (tmp_path / "pixels.npy").exists()
 
 
 def test_without_any_picture_there_is_nothing_to_learn(tmp_path: Path) -> None:

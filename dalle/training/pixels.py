@@ -21,15 +21,16 @@ def unpack_pictures(archives: Sequence[str | Path], out: Path, multiple: int) ->
     """
     height, width = _size(archives, multiple)
     num = sum(pq.read_metadata(path).num_rows for path in archives)
-    with atomic(out) as temporary, tqdm(total=num, desc="pixels", unit=" pictures", disable=None) as progress:
-        pixels, done = np.lib.format.open_memmap(temporary, "w+", np.uint8, (num, 3, height, width)), 0
+    facts = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False}
+    progress = tqdm(total=num, desc="pixels", unit=" pictures", disable=None)
+    # Written and not mapped: of a disk that is full a write says so, a mapped page ends the process.
+    with atomic(out) as temporary, open(temporary, "wb") as file, progress:
+        np.lib.format.write_array_header_1_0(file, facts | {"shape": (num, 3, height, width)})
         for path in archives:
             for _, pictures in iter_archive(path, ROW_GROUP, torch.get_num_threads()):
                 _check({picture.shape[:2] for picture in pictures} | {(height, width)}, multiple)
-                pixels[done : done + len(pictures)] = np.stack(pictures).transpose(0, 3, 1, 2)
-                done += len(pictures)
+                file.write(np.stack(pictures).transpose(0, 3, 1, 2).tobytes())
                 progress.update(len(pictures))
-        pixels.flush()
     return Mapped([out])
 
 
