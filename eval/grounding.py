@@ -57,6 +57,8 @@ def write_image_scores(
     table = pd.concat(tables)[COLUMNS].sort_values(["system", "suite", *KEYS, "metric"], ignore_index=True)
     if is_graded:
         _write_reader(Path(out).with_name("reader.json"), table, threshold)
+        grades = table.loc[(table["system"] == "dalle1") & (table["metric"] == "grounded"), "value"]
+        print(f"image_scores: {100 * grades.mean():.1f} % of our {len(grades):,} candidates are right")
     write_table(table, out)
 
 

@@ -8,6 +8,11 @@ import pandas as pd
 from dalle.provenance import atomic
 
 ALL, NO_OVERLAP = "all", "no-overlap"  # sets of reference pictures: the second without near-duplicates of training
+BRIEF = {
+    "fid": ("FID {:.1f}", 1),
+    "inception_score": ("Inception Score {:.2f}", 1),
+    "grounded": ("right {:.1f} %", 100),
+}
 COST = {"s": "wall_s", "cpu_time": "cpu_s", "max_rss": "max_rss_mb"}  # what Snakemake calls it, what we call it
 
 
@@ -28,6 +33,16 @@ def first_protocols(metrics: pd.DataFrame, protocols: Sequence[str]) -> pd.DataF
     """The rows that stand for a metric where several protocols give it: those of the first in the settings' order."""
     place = metrics["protocol"].map({label: number for number, label in enumerate(protocols)}).fillna(len(protocols))
     return metrics[place == place.groupby(metrics["metric"]).transform("min")]
+
+
+def in_brief(metrics: str | Path) -> str:
+    """``FID 182.6, right 97.7 %: dalle1 on val, best of 32``: without blur, against all reference pictures."""
+    table = read_table(metrics)
+    ours = table[(table["system"] == "dalle1") & (table["suite"] == "val") & (table["blur"] == 0)]
+    ours = ours[(ours["reference"] != NO_OVERLAP) & (ours["n_candidates"] == ours["n_candidates"].max())]
+    values = ours.drop_duplicates("metric").set_index("metric")["value"]
+    told = [form.format(scale * values[name]) for name, (form, scale) in BRIEF.items() if name in values]
+    return f"{', '.join(told)}: dalle1 on val, best of {ours['n_candidates'].max()}"
 
 
 def write_cost(benchmarks: Sequence[str | Path], out: str | Path) -> None:

@@ -229,3 +229,10 @@ def test_of_photographs_nothing_is_graded(run, tmp_path):
     assert not (tmp_path / "reader.json").exists()
     scored = table[table["metric"] == "rerank_score"]
     assert set(scored["protocol"]) == {"rerank.ViT-B-32"}  # clip.own@1 is the model trained here
+
+
+def test_the_log_says_how_many_candidates_are_right(run, tmp_path, capsys):
+    table = write_table(run, tmp_path)
+    grades = table.query("system == 'dalle1' and metric == 'grounded'")["value"]
+    said = f"image_scores: {100 * grades.mean():.1f} % of our {len(grades):,} candidates are right\n"
+    assert len(grades) and capsys.readouterr().out.endswith(said)

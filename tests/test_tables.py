@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eval.tables import read_table, write_cost, write_table
+from eval.tables import in_brief, read_table, write_cost, write_table
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time"
 
@@ -54,3 +54,18 @@ def test_a_benchmark_file_elsewhere_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"expected …/benchmarks/RULE\.tsv"):
         write_cost([benchmark(tmp_path / "data.tsv", 1, 1, 1)], tmp_path / "cost.parquet")
     assert not (tmp_path / "cost.parquet").exists()
+
+
+def test_in_brief_a_table_has_ours_at_the_largest_n(tmp_path):
+    rows = [
+        ("dalle1", "val", "fid", 1, 0.0, "all", 90.0),
+        ("dalle1", "val", "fid", 4, 0.0, "all", 80.25),
+        ("dalle1", "val", "fid", 4, 8.0, "all", 30.0),
+        ("dalle1", "val", "fid", 4, 0.0, "no-overlap", 85.0),
+        ("dalle1", "zeroshot", "fid", 4, 0.0, "all", 99.0),
+        ("real", "val", "fid", 1, 0.0, "all", 10.0),
+        ("dalle1", "val", "grounded", 4, 0.0, "", 0.5),
+    ]
+    columns = ["system", "suite", "metric", "n_candidates", "blur", "reference", "value"]
+    write_table(pd.DataFrame(rows, columns=columns), tmp_path / "metrics.parquet")
+    assert in_brief(tmp_path / "metrics.parquet") == "FID 80.2, right 50.0 %: dalle1 on val, best of 4"
