@@ -20,7 +20,7 @@ run: $(READY)
 	python -m workflow.run --cores all --rerun-incomplete
 
 test: $(READY)
-	OMP_NUM_THREADS=1 python -m pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 python -m pytest --numprocesses 2 --dist loadfile --max-worker-restart 0
 
 # Writes the marked numbers of README.md, and docs/numbers.json, from finished runs.
 RESULTS ?= results/scenes

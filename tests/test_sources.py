@@ -321,10 +321,10 @@ def test_keep_streams_a_folder_of_parquet_files(tmp_path, capsys):
     (tmp_path / "set").mkdir()
     write_parquet(tmp_path / "set" / "train.parquet", ["one", "two", "three"], number=[5, 6, 7])
     out = tmp_path / "kept.parquet"
-    assert main(["keep", str(tmp_path / "set"), str(out), "--side", "12", "--pictures", "2"]) == 0
-    assert capsys.readouterr().out == f"2 kept, 0 {LEFT_OUT}: {out}\n"
+    assert main(["keep", str(tmp_path / "set"), str(out), "--side", "12"]) == 0
+    assert capsys.readouterr().out == f"3 kept, 0 {LEFT_OUT}: {out}\n"
     source = read_parquet({"train": [out]}, Columns(image_id="number"))
-    assert source.rows[["caption", "image_id"]].to_numpy().tolist() == [["one", "5"], ["two", "6"]]
+    assert source.rows[["caption", "image_id"]].to_numpy().tolist() == [["one", "5"], ["two", "6"], ["three", "7"]]
     assert decode_picture(source.read(0), "")[0].shape == (12, 16, 3)
 
 

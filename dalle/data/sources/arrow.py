@@ -4,7 +4,8 @@
 read as a stream, once, and what is kept of it is small: see :func:`keep_of_stream`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -143,8 +144,10 @@ def keep_of_stream(name: str, out: str | Path, side: int, num: int | None = None
     column = _image_column(stream.features or {}, name)
     schema = stream.features.arrow_schema
     counts = {"kept": 0, LEFT_OUT: 0}
-    rows = islice(_kept(stream.decode(False), column, side, name, counts), num)
-    with atomic(out) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+    kept = _kept(stream.decode(False), column, side, name, counts)
+    # A half-read file is closed here: Arrow aborts the process that leaves it to the end (apache/arrow#45214).
+    with closing(kept), atomic(out) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        rows = islice(kept, num)
         while some := list(islice(rows, ROW_GROUP)):
             writer.write_table(pa.Table.from_pylist(some, schema=schema))
             counts["kept"] += len(some)
@@ -153,7 +156,7 @@ def keep_of_stream(name: str, out: str | Path, side: int, num: int | None = None
 
 def _kept(
     stream: Iterable[dict[str, Any]], column: str, side: int, name: str, counts: dict[str, int]
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any]]:
     for number, cells in enumerate(stream):
         try:
             pixels, _ = decode_picture(picture_bytes(cells[column], is_by_name=False), f"{name}, row {number}")
