@@ -156,7 +156,7 @@ def keep_of_stream(name: str, out: str | Path, side: int, num: int | None = None
 
 def _kept(
     stream: Iterable[dict[str, Any]], column: str, side: int, name: str, counts: dict[str, int]
-) -> Generator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     for number, cells in enumerate(stream):
         try:
             pixels, _ = decode_picture(picture_bytes(cells[column], is_by_name=False), f"{name}, row {number}")
