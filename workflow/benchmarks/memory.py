@@ -1,7 +1,7 @@
 """What memory each rule takes as captions and candidates grow: ``python -m workflow.benchmarks.memory``.
 
 The smoke experiment runs with more and more captions of suite val and candidates a caption, one core each. A rule's
-peak is that of its largest job, by Snakemake's benchmark files. Takes about ten minutes.
+peak is that of its largest job, by Snakemake's benchmark files. Takes about six minutes.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from rich.table import Table
 
 from workflow.torture.project import RESULTS, Project
 
-SIZES = ((24, 4), (192, 16), (768, 32))  # captions, candidates a caption
+SIZES = ((24, 4), (96, 8), (384, 16))  # captions, candidates a caption
 
 
 def peaks(folder: Path, captions: int, candidates: int) -> pd.Series:
