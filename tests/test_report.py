@@ -1,7 +1,6 @@
 """The report: it says what the tables say, of any experiment, and in a browser it asks nobody for anything."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -20,9 +19,8 @@ from eval.report.drawings import read_svg
 from eval.report.page import Files, write_report
 from eval.report.pictures import LARGEST, tile
 from eval.style import house_style, save_figure
-from workflow.screenshots import GAP, PROGRAMS, Screen, take
+from workflow.screenshots import CHROMIUM, GAP, Screen, take
 
-CHROMIUM = next(filter(None, map(shutil.which, PROGRAMS)), None)
 HOSTILE = '<script>alert("x")</script> & <img src=http://example.org/x.png>'
 CAPTIONS = [HOSTILE, "a red ring", "two blue squares", "a green circle"]
 SETTINGS = {"experiment": "tiny", "seed": 0, "sampling": {"n_candidates": [1, 2]}}

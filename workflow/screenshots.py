@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 GAP, GREY = 12, (128, 128, 128)
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+CHROMIUM = next(filter(None, map(shutil.which, PROGRAMS)), None)  # where it is, if it is there
 
 
 class Screen(NamedTuple):
@@ -71,11 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = argparse.ArgumentParser("python -m workflow.screenshots", description="A report on three screens.")
     options.add_argument("page", type=Path, metavar="PAGE", help="report.html of a finished run")
     options.add_argument("folder", type=Path, metavar="FOLDER", help=f"gets {', '.join(SCREENS)} as PNG files")
-    asked, program = options.parse_args(arguments), next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
+    asked = options.parse_args(arguments)
+    if CHROMIUM is None:
         sys.exit(f"Error: there is no Chromium here: looked for {', '.join(PROGRAMS)}")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         for name, screen in SCREENS.items():
             with atomic(asked.folder / f"{name}.png") as temporary:
                 take(browser, asked.page, screen).save(temporary, format="PNG", optimize=True)

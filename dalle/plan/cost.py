@@ -6,7 +6,7 @@ from dalle.config.training import Optimisation
 from dalle.hardware import CHIPS, Chip
 from dalle.models.attention import cell_mask, layer_kinds
 from dalle.models.transformer import Shape
-from dalle.plan.memory import HALF, SINGLE
+from dalle.plan.memory import HALF, SINGLE, moments
 from dalle.plan.parameters import PriorParameters
 
 HOUR = 3600
@@ -89,6 +89,5 @@ def checkpoint_bytes(parameters: PriorParameters, settings: Optimisation, gpus: 
     every replica of the weights what PowerSGD has not sent yet, 4 bytes a matrix's number."""
     shared = settings.distributed
     replicas = gpus // (shared.shards or gpus) if shared.kind == "fsdp" else gpus
-    moments = 1 if settings.optimiser == "muon" else 2
     errors = replicas if shared.powersgd is not None and replicas > 1 else 0
-    return SINGLE * ((2 + moments + errors) * parameters.matrices + 4 * parameters.rest)
+    return SINGLE * ((2 + moments(settings) + errors) * parameters.matrices + 4 * parameters.rest)

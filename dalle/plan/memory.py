@@ -27,10 +27,15 @@ class Precision:
     optimiser: tuple[int, int]  # gradients, moments, average, PowerSGD's errors
 
 
+def moments(settings: Optimisation) -> int:
+    """How many running moments a matrix of the blocks has: Muon keeps one, AdamW two."""
+    return 1 if settings.optimiser == "muon" else 2
+
+
 def ours(settings: Optimisation) -> Precision:
     """All in float32, multiplied in ``settings.precision`` through autocast: gradients, average, two moments (Muon: one
     for matrices), and with PowerSGD the errors of the matrices."""
-    beside = 2 + (1 if settings.optimiser == "muon" else 2) + (settings.distributed.powersgd is not None)
+    beside = 2 + moments(settings) + (settings.distributed.powersgd is not None)
     number = SINGLE if settings.precision == "float32" else HALF
     return Precision(settings.precision, number, (SINGLE, SINGLE), (SINGLE * beside, SINGLE * 4))
 
