@@ -20,6 +20,7 @@ from snakemake.common import NOTHING_TO_BE_DONE_MSG
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from dalle.training.progress import clock
 from snakemake_logger_plugin_calm.pace import Pace, read_pace
 
 SHIPPED = Path(__file__).parent  # has the pace of the default experiment on two cores, for its first run
@@ -84,12 +85,6 @@ def experiment_of(log: Path | None) -> str:
     return next((folder.parent.name for folder in (log.parents if log else ()) if folder.name == "logs"), "")
 
 
-def clock(seconds: float) -> str:
-    """``0:07``, ``10:54``, ``2:03:00``."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
-
-
 class LogHandler(LogHandlerBase):
     """Turns Snakemake's events into lines on standard error; in a terminal with a live view below them."""
 
@@ -151,7 +146,7 @@ class LogHandler(LogHandlerBase):
             self.pace.finish(job.name.split()[0], job.seconds())
         if job is not None and job.log is not None:  # a rule without one only gathers
             said = outcome("".join(last_lines(job.log)), job.name.split()[0])
-            line = f"{self.done:>4}/{self.total}  {job.name:<36} {clock(job.seconds()):>7}   {said}"
+            line = f"{self.done:>4}/{self.total}  {job.name:<36} {clock(round(job.seconds())):>7}   {said}"
             self.console.print(Text(line.rstrip()))
 
     def fail(self, jobid: int) -> None:
@@ -159,7 +154,7 @@ class LogHandler(LogHandlerBase):
         job = self.running.pop(jobid, None)
         if job is None:  # Snakemake repeats at the end what has failed
             return
-        self.console.print(Text(f"{job.name} failed after {clock(job.seconds())}", "bold red"))
+        self.console.print(Text(f"{job.name} failed after {clock(round(job.seconds()))}", "bold red"))
         for line in last_lines(job.log, TAIL):
             self.console.print(Text(f"    {line}"))
         self.console.print(Text(f"Its log: {job.log}" if job.log else "It has no log."))
@@ -168,11 +163,13 @@ class LogHandler(LogHandlerBase):
         """What is running now, a line each, and how far the whole is."""
         jobs = list(self.running.values())
         rest = self.pace.time_left((job.name.split()[0], job.seconds()) for job in jobs)
-        whole = f"done in {clock(self.wall())}" + (f", about {clock(rest)} left" if rest is not None else "")
+        whole = f"done in {clock(round(self.wall()))}" + (
+            f", about {clock(round(rest))} left" if rest is not None else ""
+        )
         rows = [Text(f"{self.done:>4}/{self.total}  {whole}, running:", "dim")]
         for job in jobs:
             line = "".join(last_lines(job.log))
-            parts = [f"{'':>4}{'':{len(str(self.total))}}   {job.name:<36} {clock(job.seconds()):>7}"]
+            parts = [f"{'':>4}{'':{len(str(self.total))}}   {job.name:<36} {clock(round(job.seconds())):>7}"]
             rows.append(Text("   ".join([*parts, *filter(None, (share(line), left(line), news(line)))]), "dim"))
         return Group(*rows)
 
