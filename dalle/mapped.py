@@ -1,13 +1,32 @@
 """Rows of arrays that stay on the disk: what a training reads a batch of, however much there is of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Int64, Shaped
 from torch import Tensor
+from tqdm import tqdm
+
+from dalle.provenance import atomic
+
+
+def write_rows(out: Path, num: int, parts: Iterator[Shaped[np.ndarray, "some ..."]], name: str) -> None:
+    """``num`` rows that come in one or more ``parts``, as a .npy file; ``name`` stands before the progress bar.
+
+    Written and not mapped: of a disk that is full a write says so, a mapped page ends the process.
+    """
+    first = next(parts)
+    facts = {"descr": np.lib.format.dtype_to_descr(first.dtype), "fortran_order": False}
+    progress = tqdm(total=num, desc=name, unit=" pictures", disable=None)
+    with atomic(out) as temporary, open(temporary, "wb") as file, progress:
+        np.lib.format.write_array_header_1_0(file, facts | {"shape": (num, *first.shape[1:])})
+        for part in chain([first], parts):
+            file.write(part.tobytes())
+            progress.update(len(part))
 
 
 class Mapped:

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 import torch
 
+from dalle import mapped
 from dalle.config.models import DVAE
 from dalle.images import ROW_GROUP, iter_archive, write_archive
 from dalle.models.dvae import make_dvae
 from dalle.systems.dvae import DVAEStage
 from dalle.training import dvae as training
-from dalle.training import pixels as pixels_file
 from dalle.training.pixels import unpack_pictures
 
 
@@ -55,7 +55,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
         yield Path("/dev/full")
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match="No space left"):
-        patch.setattr(pixels_file, "atomic", full)
+        patch.setattr(mapped, "atomic", full)
         unpack_pictures([tmp_path / "train.parquet"], tmp_path / "pixels.npy", 4)
     assert not (tmp_path / "pixels.npy").exists()
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from dalle.images import iter_archive
+from dalle.mapped import write_rows
 from dalle.models.dvae import encode_pictures, ready_dvae
 from dalle.provenance import atomic, code_digest, file_digest
 
@@ -38,13 +38,5 @@ def codes_key(dvae_folder: str | Path, archive: str | Path) -> str:
 
 def _encode(dvae_folder: str | Path, archive: str | Path, out: Path) -> None:
     dvae, num = ready_dvae(dvae_folder), pq.read_metadata(archive).num_rows
-    with atomic(out) as temporary, tqdm(total=num, desc="codes", unit=" pictures", disable=None) as progress:
-        codes, done = None, 0
-        for _, pictures in iter_archive(archive, BATCH):
-            some = encode_pictures(dvae, np.stack(pictures))
-            if codes is None:
-                codes = np.lib.format.open_memmap(temporary, "w+", some.dtype, (num, *some.shape[1:]))
-            codes[done : done + len(some)] = some
-            done += len(some)
-            progress.update(len(some))
-        codes.flush()
+    parts = (encode_pictures(dvae, np.stack(pictures)) for _, pictures in iter_archive(archive, BATCH))
+    write_rows(out, num, parts, "codes")

@@ -1,16 +1,15 @@
 """The dVAE's pictures, unpacked once, by several threads, into a file that training maps: no update waits for PNG."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from tqdm import tqdm
+from jaxtyping import UInt8
 
 from dalle.images import ROW_GROUP, iter_archive
-from dalle.mapped import Mapped
-from dalle.provenance import atomic
+from dalle.mapped import Mapped, write_rows
 
 
 def unpack_pictures(archives: Sequence[str | Path], out: Path, multiple: int) -> Mapped:
@@ -19,19 +18,19 @@ def unpack_pictures(archives: Sequence[str | Path], out: Path, multiple: int) ->
     As many threads decode as the job has. Raises ValueError for pictures of several sizes or of sides that are no
     multiple of ``multiple``, and as :func:`dalle.images.iter_archive` does; then there is no ``out``.
     """
-    height, width = _size(archives, multiple)
+    size = _size(archives, multiple)
     num = sum(pq.read_metadata(path).num_rows for path in archives)
-    facts = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False}
-    progress = tqdm(total=num, desc="pixels", unit=" pictures", disable=None)
-    # Written and not mapped: of a disk that is full a write says so, a mapped page ends the process.
-    with atomic(out) as temporary, open(temporary, "wb") as file, progress:
-        np.lib.format.write_array_header_1_0(file, facts | {"shape": (num, 3, height, width)})
-        for path in archives:
-            for _, pictures in iter_archive(path, ROW_GROUP, torch.get_num_threads()):
-                _check({picture.shape[:2] for picture in pictures} | {(height, width)}, multiple)
-                file.write(np.stack(pictures).transpose(0, 3, 1, 2).tobytes())
-                progress.update(len(pictures))
+    write_rows(out, num, _unpacked(archives, size, multiple), "pixels")
     return Mapped([out])
+
+
+def _unpacked(
+    archives: Sequence[str | Path], size: tuple[int, int], multiple: int
+) -> Iterator[UInt8[np.ndarray, "some 3 h w"]]:
+    for path in archives:
+        for _, pictures in iter_archive(path, ROW_GROUP, torch.get_num_threads()):
+            _check({picture.shape[:2] for picture in pictures} | {size}, multiple)
+            yield np.stack(pictures).transpose(0, 3, 1, 2)
 
 
 def _size(archives: Sequence[str | Path], multiple: int) -> tuple[int, int]:
